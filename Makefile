@@ -1,0 +1,172 @@
+# Every step of CI is a target of this file: what passes here passes there.
+# `make help` lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+# Programs that are built once and outlive `make clean`: the test control plane, cargo-deny, cargo-fuzz.
+XDG_CACHE_HOME ?= $(HOME)/.cache
+AWSIAM_CACHE ?= $(XDG_CACHE_HOME)/awsiam
+export AWSIAM_CACHE
+
+# Cargo.lock may follow an edit of Cargo.toml on a desk, never in CI.
+LOCKED := $(if $(CI),--locked)
+
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 600
+
+CARGO_DENY_VERSION := 0.20.2
+CARGO_FUZZ_VERSION := 0.13.2
+CARGO_DENY := $(AWSIAM_CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_FUZZ := $(AWSIAM_CACHE)/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+
+# Where cargo puts what it builds. Programs are run from there rather than by `cargo run -p`, which would choose other
+# features for the dependencies and build them once more.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+CRDS := crds/anywhere.eks.amazonaws.com.yaml
+
+say = @echo "==> $(1)" >&2
+
+##@ The two to start with
+
+.PHONY: demo
+demo: control-plane ## show the operator at work on a real API server (KEEP=1 leaves it running)
+	$(call say,building awsiam and the demo)
+	cargo build $(LOCKED) --workspace --bins
+	KEEP="$(KEEP)" $(TARGET)/debug/demo
+
+.PHONY: test
+test: control-plane programs ## run all tests, those on a real API server among them
+	$(call say,running the tests)
+	cargo test $(LOCKED) --workspace
+
+##@ What CI blocks on
+
+.PHONY: check
+check: prerequisites check-fmt check-core-pure clippy check-docs check-crds deny check-chart test ## everything that CI blocks on
+	$(call say,all checks passed)
+
+.PHONY: check-fmt
+check-fmt: ## formatting
+	$(call say,formatting)
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy: prerequisites ## lints, warnings refused
+	$(call say,lints)
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+
+.PHONY: check-docs
+check-docs: prerequisites ## API documentation, warnings refused
+	$(call say,documentation)
+	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
+
+.PHONY: check-core-pure
+check-core-pure: ## crates/core has no cluster, clock, environment or logging
+	$(call say,purity of the core)
+	scripts/check-core-pure
+
+.PHONY: check-crds
+check-crds: programs ## crds/ is what the types say
+	$(call say,drift of $(CRDS))
+	$(TARGET)/debug/awsiam crd | diff -u $(CRDS) - \
+	  || { echo "$(CRDS) is not what the types say: run 'make crds' and commit the result" >&2; exit 1; }
+
+.PHONY: check-chart
+check-chart: prerequisites ## the Helm chart lints and renders
+	$(call say,Helm chart)
+	scripts/check-chart "$$(tests/control-plane/build helm)/helm"
+
+.PHONY: deny
+deny: prerequisites $(CARGO_DENY) ## banned crates, licences and sources of dependencies
+	$(call say,bans$(comma) licences and sources of dependencies)
+	$(CARGO_DENY) --all-features $(LOCKED) check bans licenses sources
+
+.PHONY: deny-advisories
+deny-advisories: prerequisites $(CARGO_DENY) ## known vulnerabilities of dependencies (fetches the advisory database)
+	$(call say,advisories)
+	$(CARGO_DENY) --all-features check advisories
+
+.PHONY: check-clean
+check-clean: prerequisites ## `make check` in a fresh clone with empty caches
+	scripts/check-clean
+
+##@ More tests
+
+.PHONY: control-plane
+control-plane: prerequisites ## build etcd, kube-apiserver and the other test programs (cached)
+	@tests/control-plane/build >/dev/null
+
+# Some tests run the program itself, so it is built before them, and with the same features.
+.PHONY: programs
+programs: prerequisites
+	$(call say,building awsiam and its tests)
+	cargo build $(LOCKED) --workspace --bins --tests
+
+.PHONY: oracle
+oracle: control-plane ## compare the reader of aws-auth with the authenticator's own
+	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle
+
+.PHONY: test-long
+test-long: control-plane programs ## all tests, the long variants too (about half an hour)
+	AWSIAM_LONG=1 cargo test $(LOCKED) --workspace
+
+.PHONY: fuzz
+fuzz: prerequisites $(CARGO_FUZZ) ## fuzz read, merge and verify: FUZZ_SECONDS (600) per target
+	PATH="$(dir $(CARGO_FUZZ)):$$PATH" scripts/fuzz $(FUZZ_SECONDS)
+
+.PHONY: bench
+bench: prerequisites ## benchmarks of the core
+	cargo bench $(LOCKED) -p awsiam-core
+
+.PHONY: bench-latency
+bench-latency: control-plane ## latency from a change to aws-auth, memory and start, on a real API server
+	cargo build $(LOCKED) --release -p awsiam-tests --bin bench-latency
+	cargo build $(LOCKED) --release -p awsiam
+	$(TARGET)/release/bench-latency
+
+##@ Making things
+
+.PHONY: build
+build: prerequisites ## the release binary
+	cargo build $(LOCKED) --release -p awsiam
+
+.PHONY: crds
+crds: prerequisites ## write crds/ from the types
+	cargo build $(LOCKED) -p awsiam
+	$(TARGET)/debug/awsiam crd > $(CRDS).new
+	mv $(CRDS).new $(CRDS)
+
+.PHONY: fmt
+fmt: ## format the sources
+	cargo fmt --all
+
+.PHONY: clean
+clean: ## remove what was built here; the cache of test programs stays
+	cargo clean
+	rm -rf fuzz/target fuzz/corpus-work $(CRDS).new
+	@echo "test programs stay in $(AWSIAM_CACHE); remove that folder to build them anew"
+
+.PHONY: prerequisites
+prerequisites: ## name each tool that is missing, and how to get it
+	@scripts/check-tools
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Tools from crates.io, one folder per version: a new version above is a new install.
+$(CARGO_DENY):
+	scripts/install-tool cargo-deny $(CARGO_DENY_VERSION)
+
+$(CARGO_FUZZ):
+	scripts/install-tool cargo-fuzz $(CARGO_FUZZ_VERSION)
+
+comma := ,
