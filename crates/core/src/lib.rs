@@ -1,0 +1,20 @@
+//! What awsiam decides about `kube-system/aws-auth`, as pure functions: no cluster, no clock, no
+//! environment, no logging. I/O lives in `awsiam-controller`, words for people in `awsiam`.
+
+pub mod arn;
+pub mod desired;
+pub mod diff;
+pub mod effective;
+pub mod history;
+pub mod ledger;
+pub mod lint;
+pub mod mapping;
+pub mod merge;
+pub mod observed;
+pub mod plan;
+pub mod privilege;
+pub mod reader;
+pub mod render;
+pub mod text;
+pub mod verify;
+pub mod yaml;

@@ -1,0 +1,301 @@
+//! What happens to each mapping that a referenced config asks for.
+
+use super::remainder::frozen_for_its_config;
+use super::{Claimed, Context, Decision, Merge};
+use crate::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs};
+use crate::ledger::{KeyHash, MeaningHash, Owned};
+use crate::mapping::{Entry, Key, List, Mapping};
+use crate::plan::{ConflictPolicy, Reason, State};
+
+/// Decides every mapping in order; gives the keys that were claimed.
+pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Claimed {
+    let mut claimed = Claimed::new();
+    let Refs::Listed(configs) = context.request.refs else { return claimed };
+    if context.request.remove_all {
+        return claimed;
+    }
+    for config in configs {
+        for row in &config.mappings {
+            let key = row.mapping.key();
+            let decision = if claimed.contains(&key) {
+                Decision::of(
+                    State::Shadowed,
+                    Reason::Precedence,
+                    "an earlier reference of the Cluster names the same ARN; remove one of the two",
+                )
+            } else if let ConfigState::Disagrees(fields) = &config.state {
+                disagreeing(context, config, &key, fields)
+            } else {
+                claimed.insert(key.clone());
+                claim(context, config, row, &key)
+            };
+            // An entry that is frozen for this config alone is still reported once, by the remainder.
+            if decision.state == State::Frozen && !claimed.contains(&key) {
+                continue;
+            }
+            let source = (Some(config.name.clone()), Some(row.field.clone()));
+            merge.carry_out(context.lists, key, source, Some(&row.mapping), decision);
+        }
+    }
+    claimed
+}
+
+fn disagreeing(context: &Context<'_, '_>, config: &DesiredConfig, key: &Key, fields: &[String]) -> Decision {
+    let is_owner = context.owned(key).is_some_and(|owned| owned.config == config.name);
+    let state = if is_owner { State::Frozen } else { State::Refused };
+    Decision::of(state, Reason::ConfigDisagrees, disagreement(config, fields))
+}
+
+/// How a config differs from the first reference, and what to do.
+pub(super) fn disagreement(config: &DesiredConfig, fields: &[String]) -> String {
+    format!(
+        "AWSIamConfig {} differs from the Cluster's first reference in {}; make them equal, or refer to it from another Cluster",
+        config.name,
+        fields.join(", ")
+    )
+}
+
+fn claim(context: &Context<'_, '_>, config: &DesiredConfig, row: &DesiredMapping, key: &Key) -> Decision {
+    let owned = context.owned(key);
+    if let Some((reason, message)) = refusal(context, config, row, key) {
+        let state = refused_state(&reason, owned.is_some());
+        return Decision::of(state, reason, message).owned(owned.cloned());
+    }
+    let wanted = Owned {
+        config: config.name.clone(),
+        meaning: MeaningHash::of(key.list, &Entry::from(&row.mapping)),
+    };
+    let ours = owned.and_then(|owned| context.ours(key, owned).map(|index| (owned, index)));
+    match ours {
+        Some((owned, index)) => keep(context, &row.mapping, key, wanted, (owned, index)),
+        None => bring(context, &row.mapping, key, wanted, owned),
+    }
+}
+
+/// What a mapping is that is not written for `reason`.
+fn refused_state(reason: &Reason, owned: bool) -> State {
+    match reason {
+        Reason::LastAdministrator | Reason::VerificationFailed => State::Held,
+        _ if owned => State::Frozen,
+        Reason::OtherList => State::Conflict,
+        Reason::Privilege(_) | Reason::NodeEntry => State::Refused,
+        // The rest passes: the mapping comes as soon as something else is mended.
+        _ => State::Held,
+    }
+}
+
+/// Why a mapping is not to be written, whatever stands in the list.
+fn refusal(
+    context: &Context<'_, '_>,
+    config: &DesiredConfig,
+    row: &DesiredMapping,
+    key: &Key,
+) -> Option<(Reason, String)> {
+    if let Some((reason, message)) = &context.frozen {
+        return Some((reason.clone(), (*message).to_owned()));
+    }
+    if let Some((reason, message)) = context.overrides.held.get(key) {
+        return Some((reason.clone(), message.clone()));
+    }
+    if config.state == ConfigState::Suspended {
+        let message = format!("AWSIamConfig {} is suspended; set spec.suspend to false", config.name);
+        return Some((Reason::ConfigSuspended, message));
+    }
+    if let Err(refusal) = context.request.policy.check(&context.request.writer.namespace, &row.mapping) {
+        return Some((Reason::Privilege(refusal.clone()), refusal.to_string()));
+    }
+    if !context.lists.side(key.list).is_readable() {
+        let message = format!("{} of aws-auth can't be read; mend it by hand, see the Cluster's status", key.list);
+        return Some((Reason::Unreadable, message));
+    }
+    in_the_way(context, key).or_else(|| held_by_frozen(context, config, key))
+}
+
+/// Entries that are nobody's to change, or that stand in the other list.
+fn in_the_way(context: &Context<'_, '_>, key: &Key) -> Option<(Reason, String)> {
+    let other = match key.list {
+        List::Roles => List::Users,
+        List::Users => List::Roles,
+        List::Accounts => return None,
+    };
+    let other_key = Key { list: other, arn: key.arn.clone() };
+    for place in [key, &other_key] {
+        let nodes = context.lists.with_key(place).iter().filter_map(|index| context.entry(place, *index));
+        if nodes.into_iter().any(Entry::is_node) {
+            let message = format!(
+                "nodes join by an entry of {} with this ARN, and the last entry with an ARN counts; use another role for people",
+                place.list
+            );
+            return Some((Reason::NodeEntry, message));
+        }
+    }
+    if context.lists.with_key(&other_key).is_empty() || context.owned(&other_key).is_some() {
+        return None;
+    }
+    let message =
+        format!("an entry with this ARN stands in {other} and is not ours; remove it there, or remove this row");
+    Some((Reason::OtherList, message))
+}
+
+/// A frozen entry of another config keeps its key.
+fn held_by_frozen(context: &Context<'_, '_>, config: &DesiredConfig, key: &Key) -> Option<(Reason, String)> {
+    let owned = context.owned(key)?;
+    if owned.config == config.name || context.ours(key, owned).is_none() {
+        return None;
+    }
+    let (_, why) = frozen_for_its_config(context, KeyHash::of(key), owned)?;
+    let owner = context.configs.get(owned.config.as_str())?;
+    // An owner that lists the key has lost it to precedence alone.
+    if owner.state == ConfigState::Usable && owner.mappings.iter().any(|row| row.mapping.key() == *key) {
+        return None;
+    }
+    let message = format!("the entry belongs to AWSIamConfig {} and is frozen: {why}", owned.config);
+    Some((Reason::HeldByFrozen, message))
+}
+
+/// Our entry is there: keep it, or replace it.
+fn keep(
+    context: &Context<'_, '_>,
+    mapping: &Mapping,
+    key: &Key,
+    wanted: Owned,
+    (owned, ours): (&Owned, usize),
+) -> Decision {
+    if let Some(rival) = winning_rival(context, mapping, key, ours) {
+        return match context.request.conflicts {
+            ConflictPolicy::Refuse => {
+                Decision::of(State::Conflict, Reason::Conflict, conflict_message(key)).owned(Some(owned.clone()))
+            }
+            ConflictPolicy::Adopt => {
+                let mut decision = replacement(context, key, wanted, owned, rival, State::Adopted);
+                if decision.replace.is_some() && !context.lists.is_anchored(key.list, ours) {
+                    decision.remove = Some(ours);
+                }
+                decision
+            }
+        };
+    }
+    let Some(entry) = context.entry(key, ours) else {
+        return Decision::of(State::Frozen, Reason::Drift, "").owned(Some(owned.clone()));
+    };
+    if entry.means(mapping) {
+        let mut decision = Decision::of(State::InEffect, Reason::Listed, "").owned(Some(wanted));
+        decision.admitted = true;
+        return decision;
+    }
+    let as_written = MeaningHash::of(key.list, entry) == owned.meaning;
+    let state = if as_written { State::Changed } else { State::Repaired };
+    replacement(context, key, wanted, owned, ours, state)
+}
+
+fn replacement(
+    context: &Context<'_, '_>,
+    key: &Key,
+    wanted: Owned,
+    owned: &Owned,
+    index: usize,
+    state: State,
+) -> Decision {
+    if let Some((reason, message)) = context.locked(key.list) {
+        return Decision::of(State::Held, reason, message).owned(Some(owned.clone()));
+    }
+    if context.lists.is_anchored(key.list, index) {
+        return Decision::of(State::Held, Reason::Anchored, anchored_message(key)).owned(Some(owned.clone()));
+    }
+    let reason = if state == State::Repaired { Reason::Drift } else { Reason::Listed };
+    let mut decision = Decision::of(state, reason, "").owned(Some(wanted));
+    decision.replace = Some(index);
+    decision.admitted = true;
+    decision
+}
+
+/// Our entry is not there (yet): add it, or deal with the foreign entry in its place.
+fn bring(
+    context: &Context<'_, '_>,
+    mapping: &Mapping,
+    key: &Key,
+    wanted: Owned,
+    owned: Option<&Owned>,
+) -> Decision {
+    let foreign = context.lists.with_key(key);
+    let Some(last) = foreign.last().copied() else {
+        if let Some((reason, message)) = context.locked(key.list) {
+            return Decision::of(State::Held, reason, message).owned(owned.cloned());
+        }
+        let (state, reason) =
+            if owned.is_some() { (State::Repaired, Reason::Drift) } else { (State::Added, Reason::Listed) };
+        let mut decision = Decision::of(state, reason, "").owned(Some(wanted));
+        decision.append = true;
+        decision.admitted = true;
+        return decision;
+    };
+    let adopt = context.request.conflicts == ConflictPolicy::Adopt;
+    if answering(context, key, foreign).into_iter().all(|entry| entry.means(mapping)) {
+        if !adopt {
+            let message = "an entry that is not ours says the same; it stays as it is. To manage it, set conflictPolicy: Adopt on the Cluster";
+            return Decision::of(State::AlreadyPresent, Reason::AlreadyPresent, message);
+        }
+        let mut decision = Decision::of(State::Adopted, Reason::Listed, "").owned(Some(wanted));
+        decision.admitted = true;
+        return decision;
+    }
+    let ambiguous = answering(context, key, foreign).len() > 1;
+    if !adopt || ambiguous {
+        return Decision::of(State::Conflict, Reason::Conflict, conflict_message(key));
+    }
+    if let Some((reason, message)) = context.locked(key.list) {
+        return Decision::of(State::Held, reason, message);
+    }
+    if context.lists.is_anchored(key.list, last) {
+        return Decision::of(State::Held, Reason::Anchored, anchored_message(key));
+    }
+    let mut decision = Decision::of(State::Adopted, Reason::Listed, "").owned(Some(wanted));
+    decision.replace = Some(last);
+    decision.admitted = true;
+    decision
+}
+
+/// A foreign entry with our key that would answer in place of ours, or at random beside it, and says
+/// something else.
+fn winning_rival(context: &Context<'_, '_>, mapping: &Mapping, key: &Key, ours: usize) -> Option<usize> {
+    let our_entry = context.entry(key, ours)?;
+    let wins = |index: usize, entry: &Entry| {
+        index > ours || (index != ours && !replaces(key.list, our_entry, entry))
+    };
+    let mut rivals = context.lists.with_key(key).iter().rev().copied();
+    rivals.find(|index| context.entry(key, *index).is_some_and(|e| wins(*index, e) && !e.means(mapping)))
+}
+
+/// Whether of two entries with one key the authenticator keeps the later one. Else both stay, and chance
+/// decides at every login: of users it compares ARNs as written, of roles in (Go's) lower case.
+fn replaces(list: List, later: &Entry, earlier: &Entry) -> bool {
+    match list {
+        List::Users => later.arn == earlier.arn,
+        List::Roles | List::Accounts => later.arn.to_lowercase() == earlier.arn.to_lowercase(),
+    }
+}
+
+/// The entries among those with a key that answer.
+fn answering<'l>(context: &Context<'_, 'l>, key: &Key, found: &[usize]) -> Vec<&'l Entry> {
+    let mut answering: Vec<&Entry> = Vec::new();
+    for entry in found.iter().rev().filter_map(|index| context.entry(key, *index)) {
+        if !answering.iter().any(|later| replaces(key.list, later, entry)) {
+            answering.push(entry);
+        }
+    }
+    answering
+}
+
+fn conflict_message(key: &Key) -> String {
+    format!(
+        "an entry of {} that is not ours has this ARN and says something else; remove it, make it equal, or set conflictPolicy: Adopt on the Cluster",
+        key.list
+    )
+}
+
+fn anchored_message(key: &Key) -> String {
+    format!(
+        "another entry of {} uses a YAML anchor of this one; write that entry out in full, then this one can change",
+        key.list
+    )
+}

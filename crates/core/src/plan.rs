@@ -1,0 +1,511 @@
+//! One pass over a target as a pure value: what would change, why, and what would be written.
+//! Shown by `awsiam diff`, carried out by the controller, which adds nothing of its own.
+
+mod admin;
+mod recovery;
+mod result;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::desired::{ConfigState, Refs};
+use crate::history::Record;
+use crate::ledger::{ConfigVersion, Ledger, LedgerError, Relation, Writer};
+use crate::mapping::{Entry, Key, List, Mapping};
+use crate::merge::{Lists, Merge, Overrides};
+use crate::observed::Observed;
+use crate::privilege::{Policy, Refusal};
+use crate::reader::Unreadable;
+
+/// What to do with a foreign, non-node entry that has the key of a mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConflictPolicy {
+    /// Leave it and report.
+    #[default]
+    Refuse,
+    /// Make it ours: by the ledger alone when it is equal, in place when it differs.
+    Adopt,
+}
+
+/// Who may take away the last administrator in this pass: the value of the annotation
+/// `awsiam-operator.dev/allow-last-admin-removal`, as far as it fits the current generations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastAdminAllowance {
+    /// Everything: an explicit `identityProviderRefs: []`, or deletion with `Delete`.
+    All,
+    /// `<config>/<generation>`: entries of this config, at this generation.
+    Config {
+        /// Name of the AWSIamConfig.
+        name: String,
+        /// Its generation.
+        generation: i64,
+    },
+    /// `cluster/<generation>`: entries whose ref has left the Cluster, at this generation of it.
+    Cluster {
+        /// The Cluster's generation.
+        generation: i64,
+    },
+}
+
+/// Everything a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// `aws-auth` as read.
+    pub observed: &'a Observed,
+    /// What the Cluster refers to.
+    pub refs: &'a Refs,
+    /// Who we are.
+    pub writer: &'a Writer,
+    /// The Cluster's generation; 0 offline.
+    pub cluster_generation: i64,
+    /// The operator's privilege flags.
+    pub policy: &'a Policy,
+    /// The Cluster's `conflictPolicy`.
+    pub conflicts: ConflictPolicy,
+    /// The Cluster is being deleted with `deletionPolicy: Delete`: all our entries go, and the ledger.
+    pub remove_all: bool,
+    /// Who may take away the last administrator.
+    pub last_admin: Option<&'a LastAdminAllowance>,
+    /// An administrator has told us to take over another writer's ledger.
+    pub take_over: bool,
+    /// The readable history records, in any order.
+    pub history: &'a [Record],
+    /// The Cluster's status says that we owned entries before: a ledger that is absent is a lost one.
+    pub owned_before: bool,
+}
+
+/// What happens to one entry or mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum State {
+    /// Ours, there, and as wanted.
+    InEffect,
+    /// Comes.
+    Added,
+    /// Ours, gets a new text because the config changed.
+    Changed,
+    /// Ours, was changed or removed by somebody, and is put back.
+    Repaired,
+    /// Foreign so far, becomes ours.
+    Adopted,
+    /// Ours, goes.
+    Removed,
+    /// A foreign entry says the same; it stays foreign.
+    AlreadyPresent,
+    /// A rule refuses the mapping.
+    Refused,
+    /// A foreign entry is in the way.
+    Conflict,
+    /// An earlier reference names the same key.
+    Shadowed,
+    /// Ours, neither changed, repaired nor removed for now.
+    Frozen,
+    /// A change that is kept back.
+    Held,
+}
+
+impl State {
+    /// Whether `aws-auth` or the ledger changes by it.
+    #[must_use]
+    pub fn is_change(self) -> bool {
+        matches!(self, State::Added | State::Changed | State::Repaired | State::Adopted | State::Removed)
+    }
+}
+
+/// Why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Reason {
+    /// The config lists it.
+    Listed,
+    /// The entry was not as the ledger says we wrote it.
+    Drift,
+    /// Its config no longer lists it.
+    NoLongerListed,
+    /// The ref to its config has left the Cluster.
+    RefLeft,
+    /// All our entries go: `identityProviderRefs: []` or deletion with `Delete`.
+    RemoveAll,
+    /// `AlreadyPresent`.
+    AlreadyPresent,
+    /// A foreign entry with the same key says something else.
+    Conflict,
+    /// The same ARN stands in the other list.
+    OtherList,
+    /// Nodes join by an entry with this ARN.
+    NodeEntry,
+    /// A privilege rule.
+    Privilege(Refusal),
+    /// An admission rule refuses the row.
+    RuleRefused,
+    /// The data key can't be read.
+    Unreadable,
+    /// `identityProviderRefs` is absent.
+    NoIdentityProviderRefs,
+    /// The first reference does not resolve, so region, partition and backend are unknown.
+    FirstRefUnresolved,
+    /// Some reference of the Cluster does not resolve.
+    RefUnresolved,
+    /// Its config was not found or does not decode.
+    ConfigUnresolved,
+    /// Its config is suspended.
+    ConfigSuspended,
+    /// Its config differs from the first reference.
+    ConfigDisagrees,
+    /// A row of its config has an unreadable ARN, which may be this one misspelt.
+    RowUnreadable,
+    /// A frozen entry of another config holds the key.
+    HeldByFrozen,
+    /// An earlier reference names the same key.
+    Precedence,
+    /// Nobody would be an administrator after it.
+    LastAdministrator,
+    /// Its YAML anchor is used outside of it.
+    Anchored,
+    /// The text can't be edited without touching other bytes.
+    TextNotEditable,
+    /// The new text did not read back as planned.
+    VerificationFailed,
+}
+
+impl Reason {
+    /// The reason as status and Events name it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Reason::Listed => "Listed",
+            Reason::Drift => "Drift",
+            Reason::NoLongerListed => "NoLongerListed",
+            Reason::RefLeft => "RefLeft",
+            Reason::RemoveAll => "RemoveAll",
+            Reason::AlreadyPresent => "AlreadyPresent",
+            Reason::Conflict => "Conflict",
+            Reason::OtherList => "OtherList",
+            Reason::NodeEntry => "NodeEntry",
+            Reason::Privilege(_) => "PrivilegeRefused",
+            Reason::RuleRefused => "RuleRefused",
+            Reason::Unreadable => "Unreadable",
+            Reason::NoIdentityProviderRefs => "NoIdentityProviderRefs",
+            Reason::FirstRefUnresolved => "FirstRefUnresolved",
+            Reason::RefUnresolved => "RefUnresolved",
+            Reason::ConfigUnresolved => "ConfigUnresolved",
+            Reason::ConfigSuspended => "Suspended",
+            Reason::ConfigDisagrees => "ConfigDisagrees",
+            Reason::RowUnreadable => "RowUnreadable",
+            Reason::HeldByFrozen => "HeldByFrozen",
+            Reason::Precedence => "Precedence",
+            Reason::LastAdministrator => "LastAdministrator",
+            Reason::Anchored => "Anchored",
+            Reason::TextNotEditable => "TextNotEditable",
+            Reason::VerificationFailed => "VerificationFailed",
+        }
+    }
+}
+
+/// What happens to one entry or mapping, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Its key.
+    pub key: Key,
+    /// The AWSIamConfig it comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// The row in that config, such as `spec.mapRoles[3]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What happens.
+    pub state: State,
+    /// Why.
+    pub reason: Reason,
+    /// What is wrong and what to do next; empty where nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The entry that is there, if it changes or goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Entry>,
+    /// What is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Mapping>,
+}
+
+/// Why nothing at all is written to the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Blocked {
+    /// Another Cluster's ledger.
+    TargetClaimed {
+        /// Its writer.
+        owner: Writer,
+    },
+    /// A ledger of a newer version.
+    LedgerNewer {
+        /// What the ledger's reader said.
+        message: String,
+    },
+    /// `immutable: true`.
+    Immutable,
+    /// `aws-auth` is being deleted.
+    BeingDeleted,
+    /// The result would not fit into a ConfigMap.
+    TooLarge {
+        /// Bytes of data, or of annotations.
+        bytes: usize,
+        /// The API server's limit.
+        limit: usize,
+        /// `data` or `annotations`.
+        what: &'static str,
+    },
+}
+
+/// Something worth saying about the target as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Note {
+    /// The ledger of an earlier object of the same name, or one rendered offline, was taken over.
+    LedgerTakenOver {
+        /// Its writer.
+        from: Writer,
+    },
+    /// The ledger was lost or unreadable and was rebuilt.
+    LedgerRebuilt {
+        /// The history record's revision, or none: by equality.
+        revision: Option<u64>,
+        /// What was wrong with it; none: it was absent.
+        error: Option<LedgerError>,
+    },
+    /// Entries that may have been ours before the ledger was lost.
+    PossiblyOrphaned {
+        /// Their keys.
+        keys: Vec<Key>,
+    },
+    /// `aws-auth` is made (again).
+    Recreated {
+        /// The history record whose node entries and owned entries come back; none: there is none.
+        revision: Option<u64>,
+        /// Entries of that record that do not come back.
+        left_out: Vec<Key>,
+    },
+    /// Earlier contents had node entries, this one has none.
+    NodeEntriesLost {
+        /// The newest record that has some.
+        revision: u64,
+    },
+    /// An object's generation is older than the ledger recorded: a stale read or a restored backup.
+    OlderGeneration {
+        /// `Cluster` or the AWSIamConfig's name.
+        object: String,
+        /// The generation that the ledger recorded.
+        recorded: i64,
+        /// The generation that was read.
+        read: i64,
+    },
+}
+
+/// A content of `aws-auth`, as far as a plan touches it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// The `data` of the ConfigMap.
+    pub data: BTreeMap<String, String>,
+    /// The ledger annotation.
+    pub ledger: Option<String>,
+}
+
+/// How many entries the readable lists hold when the plan is carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Ours, frozen ones included.
+    pub owned: usize,
+    /// Everybody else's, node entries included.
+    pub foreign: usize,
+    /// Those by which nodes join.
+    pub nodes: usize,
+}
+
+/// What one pass would change on a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What happens to each entry and mapping, in the order of the lists and references.
+    pub outcomes: Vec<Outcome>,
+    /// What is worth saying about the target.
+    pub notes: Vec<Note>,
+    /// Data keys that can't be read and are left as they are.
+    pub unreadable: Vec<Unreadable>,
+    /// Why nothing is written although something would change.
+    pub blocked: Option<Blocked>,
+    /// The content that was read.
+    pub before: Content,
+    /// The content that is wanted; equal to `before` when nothing is to be written.
+    pub after: Content,
+    /// The entries afterwards.
+    pub counts: Counts,
+    /// Whether `aws-auth` exists: a change is a conditional PUT, otherwise a POST.
+    pub present: bool,
+}
+
+impl Plan {
+    /// Whether something is to be written (and nothing blocks it).
+    #[must_use]
+    pub fn has_write(&self) -> bool {
+        self.blocked.is_none() && self.before != self.after
+    }
+
+    /// The outcomes by which something changes.
+    pub fn changes(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().filter(|o| o.state.is_change())
+    }
+
+    fn nothing(observed: &Observed) -> Self {
+        let content = Content { data: observed.data.clone(), ledger: observed.ledger.clone() };
+        Self {
+            outcomes: Vec::new(),
+            notes: Vec::new(),
+            unreadable: Vec::new(),
+            blocked: None,
+            before: content.clone(),
+            after: content,
+            counts: Counts::default(),
+            present: observed.present,
+        }
+    }
+}
+
+/// Objects whose generation is older than the one that the ledger recorded for the same uid: suspected
+/// stale reads. The controller reads them directly and plans again with what it got.
+#[must_use]
+pub fn older_than_recorded(request: &Request<'_>) -> Vec<Note> {
+    let Some(Ok(ledger)) = request.observed.ledger.as_deref().map(Ledger::parse) else { return Vec::new() };
+    if ledger.writer.relation_to(request.writer) == Relation::Other {
+        return Vec::new();
+    }
+    let mut older = Vec::new();
+    let read = request.cluster_generation;
+    if ledger.writer.uid == request.writer.uid && read != 0 && read < ledger.cluster_generation {
+        let recorded = ledger.cluster_generation;
+        older.push(Note::OlderGeneration { object: "Cluster".into(), recorded, read });
+    }
+    let Refs::Listed(configs) = request.refs else { return older };
+    for config in configs.iter().filter(|c| c.state.is_resolved() && !c.uid.is_empty()) {
+        if let Some(version) = ledger.configs.get(&config.name)
+            && version.uid == config.uid
+            && config.generation < version.generation
+        {
+            older.push(Note::OlderGeneration {
+                object: config.name.clone(),
+                recorded: version.generation,
+                read: config.generation,
+            });
+        }
+    }
+    older
+}
+
+/// Decides what one pass changes on a target.
+#[must_use]
+pub fn plan(request: &Request<'_>) -> Plan {
+    let (ownership, mut notes) = match recovery::ownership(request) {
+        Ok(found) => found,
+        Err(blocked) => return Plan { blocked: Some(blocked), ..Plan::nothing(request.observed) },
+    };
+    notes.extend(older_than_recorded(request));
+    let base = recovery::base(request, &ownership, &mut notes);
+    let lists = Lists::of(&base, &request.observed.binary_keys);
+    let ownership = recovery::by_equality(request, &lists, ownership, &mut notes);
+    if request.observed.present {
+        notes.extend(recovery::lost_nodes(request, &lists));
+    }
+
+    let mut overrides = Overrides::default();
+    let (merge, data) = loop {
+        let merge = Merge::of(request, &lists, &ownership.ledger, &overrides);
+        if admin::hold_last(request, &lists, &merge, &mut overrides) {
+            continue;
+        }
+        let data = result::texts(&base, &lists, &merge, &ownership.ledger);
+        if result::verify(&lists, &merge, &data, &mut overrides) {
+            break (merge, data);
+        }
+    };
+    finish(request, &lists, &ownership, merge, data, notes)
+}
+
+fn finish(
+    request: &Request<'_>,
+    lists: &Lists<'_>,
+    ownership: &recovery::Ownership,
+    merge: Merge<'_>,
+    result: result::Texts,
+    notes: Vec<Note>,
+) -> Plan {
+    let counts = count(lists, &merge);
+    let mut ledger = Ledger::new(request.writer.clone(), request.cluster_generation);
+    ledger.blanks = result.blanks;
+    ledger.configs = config_versions(request, &ownership.ledger, &merge);
+    ledger.owned = merge.owned;
+    let unreadable = merge.unreadable;
+    let before = Content { data: request.observed.data.clone(), ledger: request.observed.ledger.clone() };
+    let after_ledger = match ownership.written.as_ref() {
+        _ if request.remove_all && ledger.owned.is_empty() => None,
+        Some(written) if written.same_but_for_generations(&ledger) && result.data == before.data => {
+            before.ledger.clone()
+        }
+        // Never owned anything, and still nothing: no trace is left on somebody else's object.
+        None if ledger.owned.is_empty() && before.ledger.is_none() => None,
+        _ => Some(ledger.render()),
+    };
+    let after = Content { data: result.data, ledger: after_ledger };
+    let creates_nothing = !request.observed.present && after.data.is_empty();
+    let after = if creates_nothing { before.clone() } else { after };
+    // What is not written need not be said at every pass.
+    let written = |note: &Note| !matches!(note, Note::Recreated { .. } | Note::LedgerRebuilt { .. });
+    let notes = if after == before { notes.into_iter().filter(written).collect() } else { notes };
+    let mut plan = Plan {
+        outcomes: merge.outcomes,
+        notes,
+        unreadable,
+        blocked: None,
+        after,
+        before,
+        counts,
+        present: request.observed.present,
+    };
+    if plan.has_write() {
+        plan.blocked = result::blocked(request.observed, &plan.after);
+    }
+    plan
+}
+
+fn count(lists: &Lists<'_>, merge: &Merge<'_>) -> Counts {
+    let entries = crate::verify::expected(lists, &merge.edits);
+    let all = || entries.values().flatten();
+    let total = all().count();
+    let owned = merge.owned.len().min(total);
+    Counts { owned, foreign: total - owned, nodes: all().filter(|e| e.is_node()).count() }
+}
+
+/// The generations of all configs that were read or still own entries.
+fn config_versions(request: &Request<'_>, old: &Ledger, merge: &Merge<'_>) -> BTreeMap<String, ConfigVersion> {
+    let owners: BTreeSet<&str> = merge.owned.values().map(|o| o.config.as_str()).collect();
+    let mut versions: BTreeMap<String, ConfigVersion> = old
+        .configs
+        .iter()
+        .filter(|(name, _)| owners.contains(name.as_str()))
+        .map(|(name, version)| (name.clone(), version.clone()))
+        .collect();
+    if let Refs::Listed(configs) = request.refs {
+        for config in configs.iter().filter(|c| matches!(c.state, ConfigState::Usable)) {
+            let version = ConfigVersion { uid: config.uid.clone(), generation: config.generation };
+            versions.insert(config.name.clone(), version);
+        }
+    }
+    if request.remove_all {
+        versions.retain(|name, _| owners.contains(name.as_str()));
+    }
+    versions
+}
+
+/// The lists of a plan's data, as the authenticator would read them; unreadable ones are left out.
+#[must_use]
+pub fn entries(data: &BTreeMap<String, String>) -> BTreeMap<List, Vec<Entry>> {
+    let read = |list: List| {
+        let block = crate::reader::read(list, data.get(list.data_key())?).ok()?;
+        Some((list, block.entries.into_iter().map(|e| e.entry).collect()))
+    };
+    List::ALL.into_iter().filter_map(read).collect()
+}
