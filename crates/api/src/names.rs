@@ -1,0 +1,37 @@
+//! Names that are written into clusters and may never change without a migration.
+
+/// API group of both resources, EKS Anywhere's.
+pub const GROUP: &str = "anywhere.eks.amazonaws.com";
+/// API version of both resources.
+pub const VERSION: &str = "v1alpha1";
+/// Kind of an AWSIamConfig, as references write it.
+pub const AWS_IAM_CONFIG_KIND: &str = "AWSIamConfig";
+/// Kind of a Cluster.
+pub const CLUSTER_KIND: &str = "Cluster";
+
+/// Field manager of everything that awsiam writes.
+pub const FIELD_MANAGER: &str = "awsiam-operator";
+
+/// Finalizer of a Cluster; there only while `deletionPolicy` is `Delete`.
+pub const CLUSTER_FINALIZER: &str = "awsiam-operator.dev/cluster";
+/// Finalizer of an AWSIamConfig; there while a Cluster refers to it.
+pub const CONFIG_FINALIZER: &str = "awsiam-operator.dev/referenced";
+
+/// On a Cluster: `<config>/<generation>` or `cluster/<generation>` allows one removal of the last
+/// administrator.
+pub const ALLOW_LAST_ADMIN_REMOVAL: &str = "awsiam-operator.dev/allow-last-admin-removal";
+/// On a Cluster: `true` takes the target's `aws-auth` over from the writer that its ledger names.
+pub const TAKE_OVER: &str = "awsiam-operator.dev/take-over";
+/// On a Cluster that is being deleted: `true` lets it go without cleaning its target.
+pub const GIVE_UP_TARGET: &str = "awsiam-operator.dev/give-up-target";
+/// On a Cluster: how the API server gets its webhook file, recorded once chosen.
+pub const ROLLOUT: &str = "awsiam-operator.dev/rollout";
+/// On Secrets of ours: the uid of the Cluster they belong to.
+pub const CLUSTER_UID: &str = "awsiam-operator.dev/cluster-uid";
+
+/// EKS Anywhere's finalizer on a Cluster that it controls.
+pub const EKS_ANYWHERE_FINALIZER: &str = "clusters.anywhere.eks.amazonaws.com/finalizer";
+/// EKS Anywhere's field manager (`pkg/awsiamauth/reconciler` of aws/eks-anywhere).
+pub const EKS_ANYWHERE_MANAGER: &str = "eks-a-controller";
+/// EKS Anywhere's annotation on an object whose reconciliation is paused.
+pub const EKS_ANYWHERE_PAUSED: &str = "anywhere.eks.amazonaws.com/paused";
