@@ -1,0 +1,353 @@
+//! The running servers: what each is told on its command line, in which order they start, and when they are ready.
+//!
+//! Flags: <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/> and its neighbours.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::TcpListener;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::{Api, Client, Config};
+
+use super::certificates::{Authority, service_account_key};
+use super::error::LogTail;
+use super::kubeconfig::{self, Credentials, Server};
+use super::supervised::Program;
+use super::{ControlPlaneError, Options, audit};
+
+/// Below Linux's range for outgoing connections (32768 up), so that nobody takes our port by chance while the API
+/// server is stopped.
+const PORTS: Range<u16> = 20_000..32_000;
+/// How many ports are tried when others take them between our look and the server's start.
+const PORT_TRIES: usize = 5;
+/// Ready in 3 s when the machine is idle; the rest is for one that compiles at the same time.
+const READY_DEADLINE: Duration = Duration::from_secs(90);
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(25);
+
+/// Names under which the API server's certificate is valid.
+const SERVER_NAMES: [&str; 7] = [
+    "localhost",
+    "127.0.0.1",
+    "10.96.0.1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+];
+
+/// etcd, the API server, and the controllers where they are wanted. Fields are dropped in this order: an API server
+/// that outlives its etcd would fill its log.
+#[derive(Debug)]
+pub(super) struct Servers {
+    controllers: Vec<Program>,
+    api_server: Option<Program>,
+    etcd: Program,
+    site: Site,
+    port: u16,
+    admin: Credentials,
+    server: Server,
+    config: Config,
+}
+
+/// Where the programs are, where they write, and what was asked for.
+#[derive(Debug)]
+struct Site {
+    bin: PathBuf,
+    folder: PathBuf,
+    options: Options,
+}
+
+impl Servers {
+    /// Starts everything and returns when it is ready.
+    pub(super) async fn start(
+        bin: &Path,
+        folder: &Path,
+        options: Options,
+    ) -> Result<Self, ControlPlaneError> {
+        let site = Site { bin: bin.to_owned(), folder: folder.to_owned(), options };
+        let authority = site.write_files()?;
+        let mut etcd = site.run("etcd", &site.etcd_arguments())?;
+        let admin = Credentials::certificate(&authority.client("admin", "system:masters")?);
+        let mut tries = 0;
+        let (api_server, port, server, config) = loop {
+            tries += 1;
+            let port = free_port()?;
+            let server = Server {
+                url: format!("https://127.0.0.1:{port}"),
+                authority: authority.certificate().to_owned(),
+            };
+            kubeconfig::write(&site.admin_kubeconfig(), &server, &admin)?;
+            let config = kubeconfig::read(&site.admin_kubeconfig()).await?;
+            match site.run_api_server(port, &config, &mut etcd).await {
+                Ok(api_server) => break (api_server, port, server, config),
+                Err(error) if error.is_port_taken() && tries < PORT_TRIES => {}
+                Err(error) => return Err(error),
+            }
+        };
+        let mut servers = Self {
+            controllers: Vec::new(),
+            api_server: Some(api_server),
+            etcd,
+            site,
+            port,
+            admin,
+            server,
+            config,
+        };
+        servers.start_controllers(&authority).await?;
+        Ok(servers)
+    }
+
+    async fn start_controllers(&mut self, authority: &Authority) -> Result<(), ControlPlaneError> {
+        for name in self.site.options.controllers() {
+            let credentials =
+                Credentials::certificate(&authority.client(&format!("system:{name}"), "system:masters")?);
+            let kubeconfig = self.site.folder.join(format!("{name}.kubeconfig"));
+            kubeconfig::write(&kubeconfig, &self.server, &credentials)?;
+            self.controllers.push(self.site.run(name, &self.site.controller_arguments(name, &kubeconfig))?);
+        }
+        if self.site.options.controller_manager {
+            let accounts: Api<ServiceAccount> = Api::default_namespaced(prober(&self.config)?);
+            // Every program is watched: the one that ends is the one to be told about.
+            let mut programs: Vec<&mut Program> = self.controllers.iter_mut().collect();
+            until(&mut programs, async || {
+                accounts.get("default").await.map(drop).map_err(|error| error.to_string())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Kills the API server; its data stays in etcd.
+    pub(super) fn stop_api_server(&mut self) {
+        self.api_server = None;
+    }
+
+    /// Starts the API server again, on its port and with the arguments of now.
+    pub(super) async fn start_api_server(&mut self) -> Result<(), ControlPlaneError> {
+        if self.api_server.is_some() {
+            return Err(ControlPlaneError::AlreadyRunning);
+        }
+        self.api_server = Some(self.site.run_api_server(self.port, &self.config, &mut self.etcd).await?);
+        Ok(())
+    }
+
+    pub(super) fn set_api_server_arguments(&mut self, arguments: Vec<String>) {
+        self.site.options.api_server_arguments = arguments;
+    }
+
+    pub(super) fn admin(&self) -> &Credentials {
+        &self.admin
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn admin_kubeconfig(&self) -> PathBuf {
+        self.site.admin_kubeconfig()
+    }
+
+    pub(super) fn audit_log(&self) -> PathBuf {
+        self.site.path("audit.log")
+    }
+}
+
+impl Site {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// `--flag=<folder>/name`
+    fn flag(&self, flag: &str, name: &str) -> String {
+        format!("--{flag}={}", self.path(name).display())
+    }
+
+    fn admin_kubeconfig(&self) -> PathBuf {
+        self.path("admin.kubeconfig")
+    }
+
+    fn run(&self, name: &str, arguments: &[String]) -> Result<Program, ControlPlaneError> {
+        Program::start(&self.bin.join(name), arguments, &self.path(&format!("{name}.log")))
+            .map_err(|source| ControlPlaneError::Spawn { program: name.to_owned(), source })
+    }
+
+    async fn run_api_server(
+        &self,
+        port: u16,
+        config: &Config,
+        etcd: &mut Program,
+    ) -> Result<Program, ControlPlaneError> {
+        let client = prober(config)?;
+        let mut api_server = self.run("kube-apiserver", &self.api_server_arguments(port))?;
+        until(&mut [etcd, &mut api_server], async || is_ready(&client).await).await?;
+        Ok(api_server)
+    }
+
+    /// Certificates, keys and the audit policy.
+    fn write_files(&self) -> Result<Authority, ControlPlaneError> {
+        let authority = Authority::new()?;
+        let server = authority.server(&SERVER_NAMES)?;
+        let (service_account_key, service_account_public_key) = service_account_key()?;
+        for (name, text) in [
+            ("ca.crt", authority.certificate()),
+            ("server.crt", &server.certificate),
+            ("server.key", &server.key),
+            ("service-account.key", &service_account_key),
+            ("service-account.pub", &service_account_public_key),
+            ("audit-policy.yaml", audit::POLICY),
+        ] {
+            let path = self.path(name);
+            std::fs::write(&path, text).map_err(ControlPlaneError::file("write", &path))?;
+        }
+        Ok(authority)
+    }
+
+    fn etcd_arguments(&self) -> Vec<String> {
+        let socket = format!("unix://{}", self.path("etcd.sock").display());
+        vec![
+            self.flag("data-dir", "etcd"),
+            format!("--listen-client-urls={socket}"),
+            // Nobody looks, but etcd wants it.
+            "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),
+            // There is no peer; the kernel picks the port.
+            "--listen-peer-urls=http://127.0.0.1:0".to_owned(),
+            // The only member elects itself as soon as this has passed: with the defaults that takes a second.
+            "--heartbeat-interval=20".to_owned(),
+            "--election-timeout=100".to_owned(),
+            // The data need not survive a power cut.
+            "--unsafe-no-fsync".to_owned(),
+        ]
+    }
+
+    fn api_server_arguments(&self, port: u16) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--etcd-servers=unix://{}", self.path("etcd.sock").display()),
+            format!("--secure-port={port}"),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            // Loopback is no address for the endpoints of the `kubernetes` Service.
+            "--endpoint-reconciler-type=none".to_owned(),
+            self.flag("client-ca-file", "ca.crt"),
+            self.flag("tls-cert-file", "server.crt"),
+            self.flag("tls-private-key-file", "server.key"),
+            self.flag("service-account-key-file", "service-account.pub"),
+            self.flag("service-account-signing-key-file", "service-account.key"),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            "--allow-privileged=true".to_owned(),
+        ];
+        if self.options.audit {
+            arguments.push(self.flag("audit-policy-file", "audit-policy.yaml"));
+            arguments.push(self.flag("audit-log-path", "audit.log"));
+            // An event is in the log before its client has the answer.
+            arguments.push("--audit-log-mode=blocking".to_owned());
+        }
+        arguments.extend(self.options.api_server_arguments.iter().cloned());
+        arguments
+    }
+
+    fn controller_arguments(&self, name: &str, kubeconfig: &Path) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+        ];
+        if name == CONTROLLER_MANAGER {
+            arguments.extend([
+                self.flag("service-account-private-key-file", "service-account.key"),
+                self.flag("root-ca-file", "ca.crt"),
+                "--controllers=*,-nodeipam,-node-route-controller,-cloud-node-lifecycle-controller"
+                    .to_owned(),
+            ]);
+        }
+        arguments
+    }
+}
+
+const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+
+impl Options {
+    /// The programs to be built.
+    pub(super) fn programs(&self) -> Vec<&'static str> {
+        ["etcd", "kube-apiserver"].into_iter().chain(self.controllers()).collect()
+    }
+
+    fn controllers(&self) -> Vec<&'static str> {
+        [(self.controller_manager, CONTROLLER_MANAGER), (self.scheduler, "kube-scheduler")]
+            .into_iter()
+            .filter_map(|(wanted, name)| wanted.then_some(name))
+            .collect()
+    }
+}
+
+/// A port of [`PORTS`] that is free now.
+fn free_port() -> Result<u16, ControlPlaneError> {
+    // A hasher's seed is the standard library's random number: test programs that start together must not agree.
+    let start = RandomState::new().hash_one("port") % u64::from(PORTS.end - PORTS.start);
+    let start = PORTS.start + u16::try_from(start).unwrap_or_default();
+    (start..PORTS.end)
+        .chain(PORTS.start..start)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .ok_or(ControlPlaneError::NoPort { first: PORTS.start, last: PORTS.end - 1 })
+}
+
+/// A client that answers at once: no retries, no long waits.
+fn prober(config: &Config) -> Result<Client, ControlPlaneError> {
+    let mut config = config.clone();
+    config.default_retry = false;
+    config.read_timeout = Some(Duration::from_secs(5));
+    Client::try_from(config).map_err(ControlPlaneError::request("make a client for the API server"))
+}
+
+/// Ready is: the server says so, which includes the roles that it comes with; and the namespace that all is about, which
+/// the server makes a moment later, is there.
+async fn is_ready(client: &Client) -> Result<(), String> {
+    let request = http::Request::get("/readyz").body(Vec::new()).map_err(|error| error.to_string())?;
+    client.request_text(request).await.map_err(|error| format!("/readyz: {error}"))?;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces.get("kube-system").await.map_err(|error| format!("namespace kube-system: {error}"))?;
+    Ok(())
+}
+
+/// Waits until `condition` holds, while all programs run. Where it doesn't hold in time, the last program is to blame.
+async fn until(
+    programs: &mut [&mut Program],
+    condition: impl AsyncFn() -> Result<(), String>,
+) -> Result<(), ControlPlaneError> {
+    let started = Instant::now();
+    loop {
+        for program in programs.iter_mut() {
+            still_runs(program)?;
+        }
+        let Err(reason) = condition().await else { return Ok(()) };
+        if started.elapsed() > READY_DEADLINE {
+            let (program, log) = programs
+                .last()
+                .map(|program| (program.name().to_owned(), LogTail::of(program.log())))
+                .unwrap_or_default();
+            return Err(ControlPlaneError::NotReady { program, deadline: READY_DEADLINE, reason, log });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn still_runs(program: &mut Program) -> Result<(), ControlPlaneError> {
+    let ended = program.ended().map_err(ControlPlaneError::file("watch", program.log()))?;
+    ended.map_or(Ok(()), |status| {
+        Err(ControlPlaneError::Ended {
+            program: program.name().to_owned(),
+            status,
+            log: LogTail::of(program.log()),
+        })
+    })
+}

@@ -1,0 +1,7 @@
+//! What the tests of awsiam stand on: a real control plane, and whatever else is shared between test programs.
+//!
+//! Nothing here is part of the operator; no crate of the operator may depend on it.
+
+pub mod control_plane;
+pub mod oracle;
+pub mod stage;

@@ -1,0 +1,156 @@
+//! The authenticator itself as an oracle: a small Go program over its own `ParseMap` (`tests/oracle`), built once
+//! and asked by the thousand. Nothing of it is part of the product.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs, io, thread};
+
+use awsiam_core::mapping::{Entry, List};
+use serde::Deserialize;
+
+/// What the authenticator reads in one data key.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    /// The entries that `ParseMap` returns, in order.
+    pub entries: Vec<Entry>,
+    /// Its error; it may have kept entries nevertheless.
+    pub error: Option<String>,
+    /// Whether it panicked, which would end the authenticator.
+    pub panicked: bool,
+    /// For each ARN that occurs, the indexes of the entries that may answer for it.
+    pub winners: BTreeMap<String, Vec<usize>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OracleError {
+    /// There is no Go to build it with.
+    #[error("the oracle needs Go 1.26 or newer on the PATH to be built: https://go.dev/dl/")]
+    NoGo,
+    /// Go could not build it.
+    #[error("go could not build the oracle in {}:\n{output}", folder.display())]
+    Build {
+        /// Where its sources are.
+        folder: PathBuf,
+        /// What Go said.
+        output: String,
+    },
+    /// It could not be run, or stopped early.
+    #[error("the oracle {} failed: {source}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// No cache folder can be found or written.
+    #[error("no folder to build the oracle in: set AWSIAM_CACHE to a folder that can be written")]
+    NoCache,
+}
+
+/// The oracle's program, built.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    program: PathBuf,
+}
+
+const SOURCES: [&str; 3] = ["go.mod", "go.sum", "main.go"];
+
+impl Oracle {
+    /// Builds the oracle unless the cache folder (`AWSIAM_CACHE`, else `$XDG_CACHE_HOME/awsiam`, else
+    /// `~/.cache/awsiam`) has one of the same sources. The first time takes minutes.
+    ///
+    /// # Errors
+    /// When Go is missing, cannot fetch the modules or cannot build them.
+    pub fn build() -> Result<Self, OracleError> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle");
+        let cache = cache_folder().ok_or(OracleError::NoCache)?;
+        fs::create_dir_all(&cache).map_err(|_| OracleError::NoCache)?;
+        let program = cache.join(format!("oracle-{:016x}", hash_of_sources(&folder)));
+        if !program.exists() {
+            // Under a name of its own first: several tests may build at once.
+            let unfinished = cache.join(format!("oracle-{}-unfinished", std::process::id()));
+            go_build(&folder, &unfinished)?;
+            let failed = |source| OracleError::Run { program: program.clone(), source };
+            fs::rename(&unfinished, &program).map_err(failed)?;
+        }
+        Ok(Self { program })
+    }
+
+    /// What the authenticator reads in each of `texts`.
+    ///
+    /// # Errors
+    /// When the program cannot be run or does not answer each question.
+    pub fn ask(&self, texts: &[(List, &str)]) -> Result<Vec<Answer>, OracleError> {
+        self.run(texts).map_err(|source| OracleError::Run { program: self.program.clone(), source })
+    }
+
+    fn run(&self, texts: &[(List, &str)]) -> io::Result<Vec<Answer>> {
+        let mut child = Command::new(&self.program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("it has no pipes"));
+        };
+        let answers = thread::scope(|scope| {
+            let asking = scope.spawn(|| write_questions(texts, stdin));
+            let answers = read_answers(texts, stdout);
+            asking.join().map_err(|_| io::Error::other("asking it panicked"))??;
+            answers
+        });
+        child.wait()?;
+        answers
+    }
+}
+
+fn write_questions(texts: &[(List, &str)], stdin: impl Write) -> io::Result<()> {
+    let mut stdin = BufWriter::new(stdin);
+    for (list, text) in texts {
+        serde_json::to_writer(&mut stdin, &BTreeMap::from([(list.data_key(), text)]))?;
+        stdin.write_all(b"\n")?;
+    }
+    stdin.flush()
+}
+
+fn read_answers(texts: &[(List, &str)], stdout: impl io::Read) -> io::Result<Vec<Answer>> {
+    let mut lines = BufReader::new(stdout).lines();
+    texts
+        .iter()
+        .map(|(list, text)| {
+            let line = lines.next().ok_or_else(|| io::Error::other(format!("it stopped at {text:?}")))??;
+            let mut answers: BTreeMap<String, Answer> = serde_json::from_str(&line)?;
+            answers.remove(list.data_key()).ok_or_else(|| io::Error::other("it answered something else"))
+        })
+        .collect()
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("AWSIAM_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("awsiam")))
+        .or_else(|| set("HOME").map(|folder| folder.join(".cache/awsiam")))
+}
+
+fn hash_of_sources(folder: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for name in SOURCES {
+        fs::read(folder.join(name)).unwrap_or_default().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn go_build(folder: &Path, program: &Path) -> Result<(), OracleError> {
+    let output = Command::new("go")
+        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-o"])
+        .arg(program)
+        .arg(".")
+        .current_dir(folder)
+        .output()
+        .map_err(|_| OracleError::NoGo)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(OracleError::Build { folder: folder.into(), output })
+}
