@@ -1,0 +1,344 @@
+//! The second, small reconciler: gives each AWSIamConfig its status from the Clusters that refer to it,
+//! and holds it with a finalizer while one does. It has no access to targets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use awsiam_api::cluster_status::ConfigStateName;
+use awsiam_api::conditions::{self, Status, reasons, set_condition};
+use awsiam_api::iam_config::{
+    ClusterTotals, MAX_REJECTED, MAX_UNSYNCED, MappingCounts, RejectedMapping, UnsyncedCluster,
+};
+use awsiam_api::names::{AWS_IAM_CONFIG_KIND, CONFIG_FINALIZER};
+use awsiam_api::{
+    AWSIamConfig, AWSIamConfigStatus, Cluster, ConfigLookup, IdentityProviderRef, Severity, resolve,
+};
+use awsiam_core::desired::{DesiredConfig, Refs};
+use awsiam_core::privilege::Policy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use tokio::time::Instant;
+
+use crate::error::{Error, backoff};
+use crate::gateway;
+use crate::hands_off;
+use crate::operator::Operator;
+
+/// A status is written at most so often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The Clusters in the store that refer to an AWSIamConfig of this name and namespace.
+pub(crate) fn referring(
+    clusters: &Store<DeserializeGuard<Cluster>>,
+    config: &impl ResourceExt,
+) -> Vec<Arc<DeserializeGuard<Cluster>>> {
+    let (namespace, name) = (config.namespace(), config.name_any());
+    clusters.state_filter(|guard| {
+        guard.namespace() == namespace && guard.0.as_ref().is_ok_and(|c| refers_to(c, &name))
+    })
+}
+
+fn refers_to(cluster: &Cluster, name: &str) -> bool {
+    let refs = cluster.spec.identity_provider_refs.iter().flatten();
+    refs.into_iter().any(|r| r.kind == AWS_IAM_CONFIG_KIND && r.name == name)
+}
+
+/// The AWSIamConfigs whose status may change with a Cluster: those it refers to, and those it referred
+/// to when its status was last written.
+pub(crate) fn concerned(guard: &DeserializeGuard<Cluster>) -> Vec<ObjectRef<DeserializeGuard<AWSIamConfig>>> {
+    let Ok(cluster) = &guard.0 else { return Vec::new() };
+    let namespace = cluster.namespace().unwrap_or_default();
+    let named = cluster
+        .spec
+        .identity_provider_refs
+        .iter()
+        .flatten()
+        .filter(|r| r.kind == AWS_IAM_CONFIG_KIND)
+        .map(|r| r.name.clone());
+    let reported = cluster.status.iter().flat_map(|status| status.configs.iter().map(|c| c.name.clone()));
+    let names: std::collections::BTreeSet<String> = named.chain(reported).collect();
+    names.into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
+}
+
+/// One look at one AWSIamConfig.
+pub(crate) async fn reconcile(
+    guard: Arc<DeserializeGuard<AWSIamConfig>>,
+    operator: Arc<Operator>,
+) -> Result<Action, Error> {
+    let Ok(config) = &guard.0 else {
+        // It can't be read, so its status can't be kept; its Clusters say so.
+        return Ok(Action::await_change());
+    };
+    if operator.gate.lacking().is_some() {
+        return Ok(operator.later());
+    }
+    let all = referring(&operator.clusters, config);
+    let clusters: Vec<&Cluster> = all
+        .iter()
+        .filter_map(|cluster| cluster.0.as_ref().ok())
+        .filter(|cluster| !hands_off::is_eks_anywhere(cluster, None))
+        .collect();
+    if clusters.is_empty() && !all.is_empty() {
+        // Only EKS Anywhere's Clusters refer to it: it is not ours to write to.
+        return Ok(Action::await_change());
+    }
+    hold(&operator, config, &clusters).await?;
+    write_status(&operator, config, &clusters).await
+}
+
+/// When a failed look is taken again.
+pub(crate) fn retry(
+    guard: Arc<DeserializeGuard<AWSIamConfig>>,
+    error: &Error,
+    operator: Arc<Operator>,
+) -> Action {
+    let wait = backoff(operator.failed(guard.as_ref()));
+    tracing::warn!(config = %ObjectRef::from_obj(guard.as_ref()), %error, retry_in = ?wait, "status failed");
+    Action::requeue(wait)
+}
+
+/// Sets the finalizer while a served Cluster refers to the config, and takes it when none does.
+async fn hold(operator: &Operator, config: &AWSIamConfig, clusters: &[&Cluster]) -> Result<(), Error> {
+    let held = hands_off::has_finalizer(config, CONFIG_FINALIZER);
+    let served = clusters.iter().any(|cluster| operator.is_local(*cluster));
+    let going = config.metadata.deletion_timestamp.is_some();
+    let mut finalizers = config.finalizers().to_vec();
+    if held && !served {
+        finalizers.retain(|name| name != CONFIG_FINALIZER);
+    } else if !held && served && !going && !operator.options.observe_only {
+        finalizers.push(CONFIG_FINALIZER.to_owned());
+    } else {
+        return Ok(());
+    }
+    let api = configs_of(operator, config);
+    let version = config.resource_version();
+    let set =
+        operator.gateway.set_finalizers(&api, &config.name_any(), version.as_deref(), &finalizers).await;
+    match set {
+        // Somebody changed it in between: the change brings us back.
+        Err(error) if gateway::is_gone(&error) || gateway::is_race(&error) => Ok(()),
+        set => set,
+    }
+}
+
+async fn write_status(
+    operator: &Operator,
+    config: &AWSIamConfig,
+    clusters: &[&Cluster],
+) -> Result<Action, Error> {
+    let before = operator.config_statuses.last(config);
+    let now = Time(Timestamp::now());
+    let status = status(config, clusters, &operator.options.policy, &before.status, &now);
+    if same(&before.status, &status) {
+        operator.succeeded(config);
+        return Ok(operator.later());
+    }
+    if let Some(wait) =
+        before.written.map(|at| INTERVAL.saturating_sub(at.elapsed())).filter(|w| !w.is_zero())
+    {
+        return Ok(Action::requeue(wait));
+    }
+    let api = configs_of(operator, config);
+    match operator.gateway.apply_status(&api, &config.name_any(), &status).await {
+        Err(error) if gateway::is_gone(&error) => return Ok(Action::await_change()),
+        written => written?,
+    }
+    operator.config_statuses.wrote(config, status);
+    operator.succeeded(config);
+    Ok(operator.later())
+}
+
+fn configs_of(operator: &Operator, config: &AWSIamConfig) -> Api<AWSIamConfig> {
+    Api::namespaced(operator.client.clone(), &config.namespace().unwrap_or_default())
+}
+
+/// What was last written, by uid: newer than what the cache may hold.
+#[derive(Debug, Default)]
+pub(crate) struct Statuses {
+    written: std::sync::Mutex<std::collections::HashMap<String, (AWSIamConfigStatus, Instant)>>,
+}
+
+struct Last {
+    status: AWSIamConfigStatus,
+    written: Option<Instant>,
+}
+
+impl Statuses {
+    fn last(&self, config: &AWSIamConfig) -> Last {
+        let written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match written.get(config.metadata.uid.as_deref().unwrap_or_default()) {
+            Some((status, at)) => Last { status: status.clone(), written: Some(*at) },
+            None => Last { status: config.status.clone().unwrap_or_default(), written: None },
+        }
+    }
+
+    fn wrote(&self, config: &AWSIamConfig, status: AWSIamConfigStatus) {
+        let mut written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        written.insert(config.metadata.uid.clone().unwrap_or_default(), (status, Instant::now()));
+    }
+}
+
+fn same(one: &AWSIamConfigStatus, other: &AWSIamConfigStatus) -> bool {
+    let untimed = |s: &AWSIamConfigStatus| AWSIamConfigStatus { conditions: Vec::new(), ..s.clone() };
+    conditions::same_but_for_times(&one.conditions, &other.conditions) && untimed(one) == untimed(other)
+}
+
+/// The status of an AWSIamConfig, from its own rows and the Clusters that refer to it. Pure.
+#[must_use]
+pub fn status(
+    config: &AWSIamConfig,
+    clusters: &[&Cluster],
+    policy: &Policy,
+    before: &AWSIamConfigStatus,
+    now: &Time,
+) -> AWSIamConfigStatus {
+    let generation = config.metadata.generation;
+    let (accepted, rejected) = rows(config, policy);
+    let unsynced: Vec<UnsyncedCluster> = clusters.iter().filter_map(|c| unsynced(config, c)).collect();
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let mut conditions = before.conditions.clone();
+    let mut set = |kind: &str, (state, reason, message): (Status, &str, String)| {
+        set_condition(&mut conditions, now, generation, kind, state, reason, message);
+    };
+    set(conditions::VALID, valid(accepted, &rejected));
+    set(conditions::SYNCED, synced(config, clusters, &unsynced));
+    let (state, reason, message) = conditions::ready(&conditions);
+    set_condition(&mut conditions, now, generation, conditions::READY, state, &reason, message);
+    AWSIamConfigStatus {
+        observed_generation: generation,
+        conditions,
+        counts: Some(MappingCounts {
+            roles: number(config.spec.map_roles.len()),
+            users: number(config.spec.map_users.len()),
+            accounts: number(config.spec.map_accounts.len()),
+            accepted: number(accepted),
+            rejected: number(rejected.len()),
+        }),
+        rejected: rejected.into_iter().take(MAX_REJECTED).collect(),
+        clusters: Some(ClusterTotals {
+            total: number(clusters.len()),
+            synced: number(clusters.len() - unsynced.len()),
+            unsynced: number(unsynced.len()),
+        }),
+        unsynced: unsynced.into_iter().take(MAX_UNSYNCED).collect(),
+    }
+}
+
+/// How many rows count, and the others with what is wrong with them, whatever the target.
+fn rows(config: &AWSIamConfig, policy: &Policy) -> (usize, Vec<RejectedMapping>) {
+    let name = config.name_any();
+    let reference = IdentityProviderRef { kind: AWS_IAM_CONFIG_KIND.to_owned(), name };
+    let resolution = resolve(Some(&[reference]), |_| ConfigLookup::from(config.clone()));
+    let desired: Option<&DesiredConfig> = match &resolution.refs {
+        Refs::Listed(configs) => configs.first(),
+        Refs::Absent => None,
+    };
+    let namespace = config.namespace().unwrap_or_default();
+    let mut rejected: Vec<RejectedMapping> = resolution
+        .findings
+        .values()
+        .flatten()
+        .filter(|finding| finding.severity == Severity::Refused)
+        .map(|finding| RejectedMapping {
+            field: finding.field_path.clone(),
+            arn: finding.subject.clone(),
+            reason: finding.reason.to_string(),
+            message: finding.message.clone(),
+        })
+        .collect();
+    let mut accepted = 0;
+    for row in desired.into_iter().flat_map(|config| &config.mappings) {
+        match policy.check(&namespace, &row.mapping) {
+            Ok(()) => accepted += 1,
+            Err(refusal) => rejected.push(RejectedMapping {
+                field: row.field.clone(),
+                arn: row.mapping.arn.clone(),
+                reason: reasons::PRIVILEGE_REFUSED.to_owned(),
+                message: refusal.to_string(),
+            }),
+        }
+    }
+    (accepted, rejected)
+}
+
+fn valid(accepted: usize, rejected: &[RejectedMapping]) -> (Status, &'static str, String) {
+    match rejected.first() {
+        None => (Status::True, reasons::ALL_ACCEPTED, format!("{accepted} mappings")),
+        Some(first) => {
+            let more = match rejected.len() - 1 {
+                0 => String::new(),
+                more => format!(" ({more} more under status.rejected)"),
+            };
+            let message = format!("{}: {}{more}", first.field, first.message);
+            (Status::False, reasons::MAPPINGS_REJECTED, message)
+        }
+    }
+}
+
+fn synced(
+    config: &AWSIamConfig,
+    clusters: &[&Cluster],
+    unsynced: &[UnsyncedCluster],
+) -> (Status, &'static str, String) {
+    let names = || clusters.iter().map(|cluster| cluster.name_any()).collect::<Vec<_>>().join(", ");
+    if config.metadata.deletion_timestamp.is_some() && !clusters.is_empty() {
+        let message = format!(
+            "it is being deleted and these Clusters still refer to it: {}; take it out of their identityProviderRefs",
+            names()
+        );
+        return (Status::False, reasons::REMOVING, message);
+    }
+    if config.spec.suspend {
+        return (Status::True, reasons::SUSPENDED, "spec.suspend is true: its entries are frozen".to_owned());
+    }
+    if clusters.is_empty() {
+        let message = "no Cluster refers to it, so it has no effect; name it under spec.identityProviderRefs of a Cluster in this namespace".to_owned();
+        return (Status::True, reasons::NOT_REFERENCED, message);
+    }
+    let done = clusters.len() - unsynced.len();
+    match unsynced.first() {
+        None => (Status::True, reasons::SYNCED, format!("{done}/{} Clusters", clusters.len())),
+        Some(first) => {
+            let message = format!("{done}/{} Clusters; {}: {}", clusters.len(), first.name, first.reason);
+            (Status::False, reasons::CLUSTERS_NOT_SYNCED, message)
+        }
+    }
+}
+
+/// Why a Cluster does not have this config's mappings as they are now; `None`: it has.
+fn unsynced(config: &AWSIamConfig, cluster: &Cluster) -> Option<UnsyncedCluster> {
+    let say = |reason: &str, message: String| {
+        Some(UnsyncedCluster { name: cluster.name_any(), reason: reason.to_owned(), message })
+    };
+    let status = cluster.status.as_ref();
+    let conditions = status.map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let bad = |kind: &str| conditions::condition(conditions, kind).filter(|c| c.status == "False");
+    if let Some(unreachable) = bad(conditions::TARGET_REACHABLE) {
+        return say(&unreachable.reason, unreachable.message.clone());
+    }
+    let seen = status.and_then(|s| s.configs.iter().find(|c| c.name == config.name_any()));
+    let Some(seen) = seen.filter(|c| c.generation == config.metadata.generation) else {
+        let failed = bad(conditions::AWS_AUTH_SYNCED);
+        return failed.map_or_else(
+            || say(reasons::PENDING, "not looked at yet".to_owned()),
+            |failed| say(&failed.reason, failed.message.clone()),
+        );
+    };
+    let counts = seen.counts.clone().unwrap_or_default();
+    let in_order = matches!(seen.state, ConfigStateName::Usable | ConfigStateName::Suspended)
+        && counts.synced == counts.desired
+        && (counts.frozen == 0 || seen.state == ConfigStateName::Suspended);
+    if in_order || seen.state == ConfigStateName::Suspended {
+        return None;
+    }
+    let message = format!("{} of {} mappings in effect", counts.synced, counts.desired);
+    match bad(conditions::AWS_AUTH_SYNCED) {
+        Some(failed) => say(&failed.reason, failed.message.clone()),
+        None => say(reasons::PENDING, message),
+    }
+}

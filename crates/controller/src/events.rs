@@ -1,0 +1,199 @@
+//! What happened, as Events on the Cluster: one for each kind of change and pass, naming up to ten
+//! entries; and one for each kind of finding when it appears.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use awsiam_api::{AWSIamConfig, Cluster, ClusterStatus};
+use awsiam_core::plan::{Note, Outcome, State};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::core::DeserializeGuard;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource, ResourceExt};
+
+use crate::report::listed;
+use crate::reporter::{PassReport, Planned};
+
+/// So many entries are named in one Event.
+const NAMED: usize = 10;
+/// Most characters of an Event's note (Kubernetes allows 1 KiB).
+const MAX_NOTE: usize = 1000;
+
+/// One Event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) kind: EventType,
+    pub(crate) reason: String,
+    pub(crate) action: &'static str,
+    pub(crate) note: String,
+    /// The AWSIamConfig that it is about, if it is about one.
+    pub(crate) config: Option<String>,
+}
+
+/// Publishes Events.
+pub(crate) struct Publisher {
+    recorder: Recorder,
+}
+
+impl Publisher {
+    pub(crate) fn new(client: Client, instance: Option<String>) -> Self {
+        let controller = awsiam_api::names::FIELD_MANAGER.to_owned();
+        let instance = instance.or_else(|| Some(controller.clone()));
+        Self { recorder: Recorder::new(client, Reporter { controller, instance }) }
+    }
+
+    pub(crate) async fn publish(&self, cluster: &DeserializeGuard<Cluster>, said: &Said) {
+        match said.kind {
+            EventType::Normal => tracing::info!(reason = said.reason, note = said.note, "event"),
+            EventType::Warning => tracing::warn!(reason = said.reason, note = said.note, "event"),
+        }
+        let note: String = said.note.chars().take(MAX_NOTE).collect();
+        let event = Event {
+            type_: said.kind,
+            reason: said.reason.clone(),
+            note: Some(note),
+            action: said.action.to_owned(),
+            secondary: said.config.as_ref().map(|name| ObjectReference {
+                api_version: Some(AWSIamConfig::api_version(&()).into_owned()),
+                kind: Some(AWSIamConfig::kind(&()).into_owned()),
+                namespace: cluster.namespace(),
+                name: Some(name.clone()),
+                ..ObjectReference::default()
+            }),
+        };
+        if let Err(error) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
+            tracing::warn!(%error, "can't publish an Event");
+        }
+    }
+}
+
+/// The Events of a pass: changes that it wrote, and findings that were not there before.
+pub(crate) fn of(pass: &PassReport, before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
+    let mut said = Vec::new();
+    if let PassReport::Planned(planned) = pass {
+        if planned.plan.before != planned.plan.after && !planned.pending && planned.plan.blocked.is_none() {
+            said.extend(changes(planned));
+            said.extend(planned.plan.notes.iter().filter_map(note));
+        }
+        said.extend(new_findings(before, after));
+    }
+    said.extend(condition_turned(before, after));
+    said
+}
+
+/// The name of each kind of change.
+const CHANGES: [(State, &str, &str); 5] = [
+    (State::Added, "MappingsAdded", "Add"),
+    (State::Changed, "MappingsChanged", "Change"),
+    (State::Repaired, "DriftRepaired", "Repair"),
+    (State::Adopted, "EntriesAdopted", "Adopt"),
+    (State::Removed, "MappingsRemoved", "Remove"),
+];
+
+fn changes(planned: &Planned) -> Vec<Said> {
+    let of_state = |state: State| -> Vec<&Outcome> {
+        planned.plan.changes().filter(|outcome| outcome.state == state).collect()
+    };
+    CHANGES
+        .iter()
+        .filter_map(|(state, reason, action)| {
+            let outcomes = of_state(*state);
+            let configs: BTreeSet<&String> = outcomes.iter().filter_map(|o| o.config.as_ref()).collect();
+            let first = outcomes.first()?;
+            let entries = listed(outcomes.iter().map(|o| o.key.to_string()), NAMED);
+            let (kind, note) = if *state == State::Repaired {
+                let manager = planned.other_writer().unwrap_or_else(|| "an unknown field manager".to_owned());
+                (EventType::Warning, format!("put back what field manager {manager} changed: {entries}"))
+            } else {
+                (EventType::Normal, format!("{} in aws-auth: {entries}", verb(*state)))
+            };
+            let config = if configs.len() == 1 { first.config.clone() } else { None };
+            Some(Said { kind, reason: (*reason).to_owned(), action, note, config })
+        })
+        .collect()
+}
+
+fn verb(state: State) -> &'static str {
+    match state {
+        State::Added => "added",
+        State::Changed => "changed",
+        State::Adopted => "took over",
+        State::Removed => "removed",
+        _ => "put back",
+    }
+}
+
+fn note(note: &Note) -> Option<Said> {
+    let (reason, text) = match note {
+        Note::LedgerTakenOver { from } => ("LedgerTakenOver", format!("took over the ledger of {from}")),
+        Note::LedgerRebuilt { revision, error } => {
+            let why = error.as_ref().map_or_else(|| "it was gone".to_owned(), ToString::to_string);
+            let how = revision.map_or_else(
+                || "by comparing entries with what is wanted".to_owned(),
+                |revision| format!("from history revision {revision}"),
+            );
+            ("LedgerRebuilt", format!("rebuilt the ledger {how}: {why}"))
+        }
+        Note::Recreated { revision: None, .. } => ("AwsAuthCreated", "created aws-auth".to_owned()),
+        Note::Recreated { revision: Some(revision), left_out } if left_out.is_empty() => (
+            "AwsAuthRecreated",
+            format!("aws-auth was deleted; made it again from history revision {revision}"),
+        ),
+        Note::Recreated { revision: Some(revision), left_out } => (
+            "AwsAuthRecreated",
+            format!(
+                "aws-auth was deleted; made it again with the node entries and ours of history revision {revision}. Not restored: {}. They stand in that record, one of ConfigMaps kube-system/aws-auth-history-0 to 9",
+                listed(left_out.iter().map(ToString::to_string), NAMED)
+            ),
+        ),
+        Note::PossiblyOrphaned { .. } | Note::NodeEntriesLost { .. } | Note::OlderGeneration { .. } => {
+            return None;
+        }
+    };
+    let kind = if matches!(note, Note::Recreated { revision: None, .. }) {
+        EventType::Normal
+    } else {
+        EventType::Warning
+    };
+    Some(Said { kind, reason: reason.to_owned(), action: "Write", note: text, config: None })
+}
+
+/// Findings that appeared, one Event for each reason and config.
+fn new_findings(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
+    let mut appeared: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for finding in after.findings.iter().filter(|finding| !before.findings.contains(finding)) {
+        let subject = if finding.arn.is_empty() { &finding.list } else { &finding.arn };
+        let text = format!("{subject}: {}", finding.message);
+        appeared.entry((&finding.reason, &finding.config)).or_default().push(text);
+    }
+    appeared
+        .into_iter()
+        .map(|((reason, config), texts)| Said {
+            kind: EventType::Warning,
+            reason: reason.to_owned(),
+            action: "Report",
+            note: listed(texts.into_iter(), NAMED),
+            config: Some(config.to_owned()).filter(|config| !config.is_empty()),
+        })
+        .collect()
+}
+
+/// A condition that turned to its bad side and has no finding of its own.
+fn condition_turned(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
+    use awsiam_api::conditions::{AWS_AUTH_SYNCED, NODE_ENTRIES_LOST, TARGET_REACHABLE, condition};
+    let bad = [(AWS_AUTH_SYNCED, "False"), (TARGET_REACHABLE, "False"), (NODE_ENTRIES_LOST, "True")];
+    bad.iter()
+        .filter_map(|(kind, value)| {
+            let now = condition(&after.conditions, kind).filter(|c| c.status == *value)?;
+            let known = condition(&before.conditions, kind)
+                .is_some_and(|c| c.status == now.status && c.reason == now.reason);
+            let has_finding = after.findings.iter().any(|finding| finding.reason == now.reason);
+            (!known && !has_finding).then(|| Said {
+                kind: EventType::Warning,
+                reason: now.reason.clone(),
+                action: "Report",
+                note: now.message.clone(),
+                config: None,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! The one way out: every write of the operator goes through here, with its field manager, so that it
+//! can be counted, stopped and, with leader election, checked against the lease.
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use awsiam_api::names::FIELD_MANAGER;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+
+/// Writes to one API server.
+#[derive(Debug)]
+pub struct Gateway {
+    /// For tests: how many writes are left before one never returns.
+    left: Option<AtomicU64>,
+}
+
+impl Gateway {
+    /// A gateway; `hang_after_writes` is for tests, see [`crate::Options`].
+    #[must_use]
+    pub fn new(hang_after_writes: Option<u64>) -> Self {
+        Self { left: hang_after_writes.map(AtomicU64::new) }
+    }
+
+    async fn admit(&self) {
+        let Some(left) = &self.left else { return };
+        let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+        if taken.is_err() {
+            futures::future::pending::<()>().await;
+        }
+    }
+
+    /// Replaces `aws-auth`, conditionally on the resourceVersion in `config_map`.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; a 409 among them means that somebody else was faster.
+    pub(crate) async fn replace(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
+        self.admit().await;
+        let (api, name) = config_maps(client, config_map);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        api.replace(&name, &params, config_map)
+            .await
+            .map_err(Error::write("update", format!("ConfigMap {name}")))
+    }
+
+    /// Makes `aws-auth` where there is none; AlreadyExists means that somebody else was faster.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) async fn create(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
+        self.admit().await;
+        let (api, name) = config_maps(client, config_map);
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        api.create(&params, config_map).await.map_err(Error::write("create", format!("ConfigMap {name}")))
+    }
+
+    /// Applies an object that only we write, by server-side apply.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) async fn apply<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        object: &(impl Serialize + Debug),
+    ) -> Result<(), Error>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        self.admit().await;
+        let patch = Patch::Apply(object);
+        let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
+        api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &patch)
+            .await
+            .map(|_| ())
+            .map_err(Error::write("apply", what))
+    }
+
+    /// Applies the status of an object, by server-side apply on the subresource.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) async fn apply_status<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        status: &(impl Serialize + Debug),
+    ) -> Result<(), Error>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        self.admit().await;
+        let dynamic = K::DynamicType::default();
+        let patch = serde_json::json!({
+            "apiVersion": K::api_version(&dynamic),
+            "kind": K::kind(&dynamic),
+            "status": status,
+        });
+        let what = format!("status of {} {name}", K::kind(&dynamic));
+        api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
+            .await
+            .map(|_| ())
+            .map_err(Error::write("apply", what))
+    }
+
+    /// Sets the finalizers of an object, conditionally on its resourceVersion.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) async fn set_finalizers<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        resource_version: Option<&str>,
+        finalizers: &[String],
+    ) -> Result<(), Error>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        self.admit().await;
+        let patch =
+            serde_json::json!({"metadata": {"resourceVersion": resource_version, "finalizers": finalizers}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let what = format!("the finalizers of {} {name}", K::kind(&K::DynamicType::default()));
+        api.patch(name, &params, &Patch::Merge(&patch)).await.map(|_| ()).map_err(Error::write("set", what))
+    }
+}
+
+fn config_maps(client: Client, config_map: &ConfigMap) -> (Api<ConfigMap>, String) {
+    let namespace = config_map.metadata.namespace.as_deref().unwrap_or("kube-system");
+    (Api::namespaced(client, namespace), config_map.metadata.name.clone().unwrap_or_default())
+}
+
+/// Whether a write failed because somebody else was faster: read, plan and try again.
+#[must_use]
+pub fn is_race(error: &Error) -> bool {
+    let Error::Write { source, .. } = error else { return false };
+    matches!(source.as_ref(), kube::Error::Api(status) if status.is_conflict() || status.is_already_exists())
+}
+
+/// Whether what was written to is gone: nothing is left to do.
+#[must_use]
+pub fn is_gone(error: &Error) -> bool {
+    let (Error::Write { source, .. } | Error::Read { source, .. }) = error else { return false };
+    matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found())
+}

@@ -1,0 +1,143 @@
+//! The history records of a target: ConfigMaps `aws-auth-history-0…9`, read once and then kept in mind,
+//! since nobody else writes them. Which record goes where is decided in `awsiam_core::history`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use awsiam_api::names::FIELD_MANAGER;
+use awsiam_core::history::{self as ring, Record, SLOTS};
+use awsiam_core::ledger;
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ObjectMeta};
+use kube::{Client, ResourceExt};
+use tokio::sync::Mutex;
+
+use crate::error::Error;
+use crate::gateway::Gateway;
+use crate::target::NAMESPACE;
+
+/// Annotation of a record: its revision, counting up.
+pub const REVISION: &str = "awsiam-operator.dev/history-revision";
+/// Annotation of a record: the field manager that wrote the content.
+pub const WRITER: &str = "awsiam-operator.dev/history-writer";
+/// Annotation of a record: when the content was seen, RFC 3339.
+pub const SEEN: &str = "awsiam-operator.dev/history-seen";
+/// Annotation of a record: the ledger that stood on `aws-auth`.
+pub const LEDGER: &str = "awsiam-operator.dev/history-ledger";
+
+/// The name of the record in a slot.
+#[must_use]
+pub fn record_name(slot: usize) -> String {
+    format!("aws-auth-history-{slot}")
+}
+
+/// The records of one target.
+#[derive(Debug)]
+pub struct History {
+    api: Api<ConfigMap>,
+    /// The records as last read or written; `None` until they were read. Replaced whole, so that a pass
+    /// can plan with them while one is being written.
+    records: std::sync::Mutex<Option<Arc<Vec<Record>>>>,
+    /// Held while a record is written: one after the other.
+    writing: Mutex<()>,
+}
+
+impl History {
+    /// The history of the cluster that `client` reaches.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            api: Api::namespaced(client, NAMESPACE),
+            records: std::sync::Mutex::default(),
+            writing: Mutex::new(()),
+        }
+    }
+
+    /// The readable records. Reads them at the first call.
+    ///
+    /// # Errors
+    /// [`Error::Read`]: without knowing the history nothing is planned.
+    pub async fn records(&self) -> Result<Arc<Vec<Record>>, Error> {
+        if let Some(records) = self.known() {
+            return Ok(records);
+        }
+        let reads = (0..SLOTS).map(async |slot| {
+            let name = record_name(slot);
+            let read = self.api.get_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
+            Ok::<_, Error>(read.and_then(|config_map| parse(slot, &config_map)))
+        });
+        let records: Arc<Vec<Record>> = Arc::new(try_join_all(reads).await?.into_iter().flatten().collect());
+        self.keep(records.clone());
+        Ok(records)
+    }
+
+    fn known(&self) -> Option<Arc<Vec<Record>>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, records: Arc<Vec<Record>>) {
+        *self.records.lock().unwrap_or_else(PoisonError::into_inner) = Some(records);
+    }
+
+    /// Records a content of `aws-auth`, unless the newest record holds it.
+    ///
+    /// # Errors
+    /// [`Error::Read`] or [`Error::Write`].
+    pub async fn record(&self, gateway: &Gateway, config_map: &ConfigMap) -> Result<(), Error> {
+        let data = config_map.data.clone().unwrap_or_default();
+        let ledger = config_map.annotations().get(ledger::ANNOTATION).cloned();
+        let _writing = self.writing.lock().await;
+        let records = self.records().await?;
+        if !ring::needs_record(&records, &data, ledger.as_deref()) {
+            return Ok(());
+        }
+        let (slot, revision) = ring::next(&records);
+        let writer = crate::observe::last_writer(config_map).unwrap_or_else(|| "unknown".to_owned());
+        let record = Record::new(slot, revision, data, ledger, writer);
+        gateway.apply(&self.api, &record_name(slot), &render(&record)).await?;
+        let kept = records.iter().filter(|r| r.slot != slot).cloned();
+        self.keep(Arc::new(kept.chain([record]).collect()));
+        Ok(())
+    }
+}
+
+/// Whether the newest record holds this content of `aws-auth`.
+#[must_use]
+pub fn holds(records: &[Record], config_map: &ConfigMap) -> bool {
+    let none = BTreeMap::new();
+    let ledger = config_map.annotations().get(ledger::ANNOTATION).map(String::as_str);
+    !ring::needs_record(records, config_map.data.as_ref().unwrap_or(&none), ledger)
+}
+
+fn parse(slot: usize, config_map: &ConfigMap) -> Option<Record> {
+    let annotations = config_map.annotations();
+    let revision = annotations.get(REVISION)?.parse().ok()?;
+    let writer = annotations.get(WRITER).cloned().unwrap_or_default();
+    let data = config_map.data.clone().unwrap_or_default();
+    Some(Record::new(slot, revision, data, annotations.get(LEDGER).cloned(), writer))
+}
+
+fn render(record: &Record) -> ConfigMap {
+    let mut annotations = BTreeMap::from([
+        (REVISION.to_owned(), record.revision.to_string()),
+        (WRITER.to_owned(), record.writer.clone()),
+        (SEEN.to_owned(), Timestamp::now().to_string()),
+    ]);
+    annotations.extend(record.ledger.clone().map(|ledger| (LEDGER.to_owned(), ledger)));
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(record_name(record.slot)),
+            namespace: Some(NAMESPACE.to_owned()),
+            labels: Some(BTreeMap::from([(
+                "app.kubernetes.io/managed-by".to_owned(),
+                FIELD_MANAGER.to_owned(),
+            )])),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        },
+        data: Some(record.data.clone()),
+        ..ConfigMap::default()
+    }
+}

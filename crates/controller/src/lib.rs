@@ -1,0 +1,23 @@
+//! The operator: all Kubernetes I/O of awsiam. One pass over a Cluster is observe → plan → apply →
+//! report; what is to happen is decided in `awsiam-core`, this crate carries it out.
+
+pub mod config_status;
+mod crd_gate;
+pub mod error;
+mod events;
+mod fights;
+pub mod gateway;
+mod hands_off;
+pub mod history;
+pub mod observe;
+mod operator;
+pub mod options;
+mod pass;
+mod report;
+mod reporter;
+mod target;
+mod watches;
+
+pub use error::{Error, StartError};
+pub use operator::run;
+pub use options::{LocalCluster, Options};

@@ -1,0 +1,159 @@
+//! Step one of a pass: wire types become core's plain values, once. Needs no client.
+
+use std::sync::Arc;
+
+use awsiam_api::names::TAKE_OVER;
+use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, Resolution, resolve};
+use awsiam_core::history::Record;
+use awsiam_core::ledger::{self, Writer};
+use awsiam_core::observed::Observed;
+use awsiam_core::plan::{ConflictPolicy, LastAdminAllowance, Request};
+use awsiam_core::privilege::Policy;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+
+/// `aws-auth` as a plan sees it; `None`: there is none.
+#[must_use]
+pub fn observed(config_map: Option<&ConfigMap>) -> Observed {
+    let Some(config_map) = config_map else { return Observed::default() };
+    let annotations = config_map.metadata.annotations.as_ref();
+    let other = annotations.into_iter().flatten().filter(|(key, _)| *key != ledger::ANNOTATION);
+    let binary = || config_map.binary_data.iter().flatten();
+    Observed {
+        present: true,
+        data: config_map.data.clone().unwrap_or_default(),
+        binary_keys: binary().map(|(key, _)| key.clone()).collect(),
+        binary_bytes: binary().map(|(_, value)| value.0.len()).sum(),
+        ledger: annotations.and_then(|a| a.get(ledger::ANNOTATION)).cloned(),
+        other_annotation_bytes: other.map(|(key, value)| key.len() + value.len()).sum(),
+        immutable: config_map.immutable == Some(true),
+        deleting: config_map.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+/// What the Cluster's references ask for. `lookup` finds an AWSIamConfig of the Cluster's namespace.
+#[must_use]
+pub fn desired(
+    cluster: &Cluster,
+    lookup: impl Fn(&str) -> Option<Arc<DeserializeGuard<AWSIamConfig>>>,
+) -> Resolution {
+    resolve(cluster.spec.identity_provider_refs.as_deref(), |name| match lookup(name) {
+        None => ConfigLookup::NotFound,
+        Some(guard) => match &guard.0 {
+            Ok(config) => ConfigLookup::from(config.clone()),
+            Err(invalid) => ConfigLookup::Undecodable(invalid.error.clone()),
+        },
+    })
+}
+
+/// Who may take away the last administrator, from the Cluster's annotation and its references.
+#[must_use]
+pub fn last_admin_allowance(cluster: &Cluster) -> Option<LastAdminAllowance> {
+    if cluster.spec.identity_provider_refs.as_ref().is_some_and(Vec::is_empty) {
+        return Some(LastAdminAllowance::All);
+    }
+    let value = cluster.annotations().get(awsiam_api::names::ALLOW_LAST_ADMIN_REMOVAL)?;
+    let (name, generation) = value.split_once('/')?;
+    let generation = generation.parse().ok()?;
+    Some(match name {
+        "cluster" => LastAdminAllowance::Cluster { generation },
+        name => LastAdminAllowance::Config { name: name.to_owned(), generation },
+    })
+}
+
+/// The field manager, other than ours, that changed `aws-auth` last, with its operation.
+#[must_use]
+pub fn last_other_writer(config_map: &ConfigMap) -> Option<String> {
+    let entries = config_map.metadata.managed_fields.as_ref()?;
+    entries
+        .iter()
+        .filter(|entry| entry.manager.as_deref() != Some(awsiam_api::names::FIELD_MANAGER))
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
+        .and_then(|entry| entry.manager.clone())
+}
+
+/// Whether the last write to `aws-auth` was ours, as far as its field managers tell (by the second).
+#[must_use]
+pub fn last_writer(config_map: &ConfigMap) -> Option<String> {
+    let entries = config_map.metadata.managed_fields.as_ref()?;
+    entries.iter().max_by_key(|entry| entry.time.as_ref().map(|time| time.0)).and_then(|e| e.manager.clone())
+}
+
+/// Everything a plan is made from, owned: what one pass read.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// `aws-auth`.
+    pub observed: Observed,
+    /// The references, resolved.
+    pub resolution: Resolution,
+    /// Who we are.
+    pub writer: Writer,
+    /// The Cluster's generation.
+    pub cluster_generation: i64,
+    /// The Cluster's `conflictPolicy`.
+    pub conflicts: ConflictPolicy,
+    /// The Cluster is being deleted with `deletionPolicy: Delete`.
+    pub remove_all: bool,
+    /// Who may take away the last administrator.
+    pub last_admin: Option<LastAdminAllowance>,
+    /// An administrator told us to take over another writer's ledger.
+    pub take_over: bool,
+    /// The status says that we owned entries before.
+    pub owned_before: bool,
+    /// The readable history records.
+    pub history: Arc<Vec<Record>>,
+}
+
+impl Inputs {
+    /// What a pass over `cluster` reads, put together. `management` is the uid of the management
+    /// cluster's namespace `kube-system`.
+    #[must_use]
+    pub fn of(
+        cluster: &Cluster,
+        management: &str,
+        config_map: Option<&ConfigMap>,
+        resolution: Resolution,
+        history: Arc<Vec<Record>>,
+    ) -> Self {
+        let block = cluster.spec.iam_authenticator.as_ref();
+        let adopt = block.is_some_and(|b| b.conflict_policy == awsiam_api::ConflictPolicy::Adopt);
+        let delete = block.is_some_and(|b| b.deletion_policy == awsiam_api::DeletionPolicy::Delete);
+        let owned = cluster.status.as_ref().and_then(|s| s.entries.as_ref()).map_or(0, |e| e.owned);
+        Self {
+            observed: observed(config_map),
+            resolution,
+            writer: Writer {
+                management: Some(management.to_owned()),
+                namespace: cluster.namespace().unwrap_or_default(),
+                name: cluster.name_any(),
+                uid: cluster.uid(),
+            },
+            cluster_generation: cluster.metadata.generation.unwrap_or_default(),
+            conflicts: if adopt { ConflictPolicy::Adopt } else { ConflictPolicy::Refuse },
+            remove_all: delete && cluster.metadata.deletion_timestamp.is_some(),
+            last_admin: last_admin_allowance(cluster),
+            take_over: cluster.annotations().get(TAKE_OVER).is_some_and(|value| value == "true"),
+            owned_before: owned > 0,
+            history,
+        }
+    }
+
+    /// The request that the plan is made from.
+    #[must_use]
+    pub fn request<'a>(&'a self, policy: &'a Policy) -> Request<'a> {
+        Request {
+            observed: &self.observed,
+            refs: &self.resolution.refs,
+            writer: &self.writer,
+            cluster_generation: self.cluster_generation,
+            policy,
+            conflicts: self.conflicts,
+            remove_all: self.remove_all,
+            last_admin: self.last_admin.as_ref(),
+            take_over: self.take_over,
+            history: &self.history,
+            owned_before: self.owned_before,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The operator as a whole: what its passes share, how it starts and how it stops.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use awsiam_api::{AWSIamConfig, Cluster};
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::Api;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Config, Controller};
+use kube::{Client, Resource, ResourceExt};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::crd_gate::CrdGate;
+use crate::error::StartError;
+use crate::events::Publisher;
+use crate::gateway::Gateway;
+use crate::options::Options;
+use crate::reporter::{self, Reporter};
+use crate::target::Target;
+use crate::watches::Guard;
+use crate::{config_status, pass, watches};
+
+/// How long writes in flight may take after the operator was told to stop.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// What passes share.
+pub(crate) struct Operator {
+    pub(crate) client: Client,
+    pub(crate) options: Options,
+    pub(crate) gateway: Arc<Gateway>,
+    /// uid of this cluster's `kube-system`: who we are in ledgers.
+    pub(crate) management: String,
+    pub(crate) gate: CrdGate,
+    pub(crate) clusters: Store<Guard<Cluster>>,
+    pub(crate) configs: Store<Guard<AWSIamConfig>>,
+    configs_listed: watch::Sender<bool>,
+    pub(crate) reporter: Reporter,
+    /// Writes in the background that a stop waits for.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) config_statuses: config_status::Statuses,
+    target: Option<Arc<Target>>,
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Operator {
+    /// The target of a Cluster, if it can be served.
+    pub(crate) fn target_of(&self, cluster: &Cluster) -> Option<&Arc<Target>> {
+        self.target.as_ref().filter(|_| self.is_local(cluster))
+    }
+
+    /// Whether a Cluster is the one that the operator's own identity serves: by name alone, whatever the
+    /// object says of itself.
+    pub(crate) fn is_local<K: ResourceExt>(&self, cluster: &K) -> bool {
+        self.options.local_cluster.as_ref().is_some_and(|local| {
+            cluster.namespace().as_ref() == Some(&local.namespace) && cluster.name_any() == local.name
+        })
+    }
+
+    /// Waits until all AWSIamConfigs are known: before that a reference looks as if it did not resolve.
+    pub(crate) async fn configs_listed(&self) {
+        // The sender lives in `self`, so waiting does not fail.
+        drop(self.configs_listed.subscribe().wait_for(|listed| *listed).await);
+    }
+
+    /// At the next resync, a little earlier or later so that not all come at once.
+    pub(crate) fn later(&self) -> Action {
+        let spread = k8s_openapi::jiff::Timestamp::now().subsec_nanosecond().unsigned_abs() % 100;
+        let jitter = self.options.resync.mul_f64(f64::from(spread) / 1000.0);
+        Action::requeue(self.options.resync.saturating_sub(jitter))
+    }
+
+    /// One more failure of an object; how many there were before it.
+    pub(crate) fn failed<K: Resource>(&self, object: &K) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(object.meta().uid.clone().unwrap_or_default()).or_default();
+        *count = count.saturating_add(1);
+        *count - 1
+    }
+
+    /// The object's pass went through.
+    pub(crate) fn succeeded<K: Resource>(&self, object: &K) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.remove(object.meta().uid.as_deref().unwrap_or_default());
+    }
+}
+
+/// Runs the operator until `stop` is cancelled; then lets the writes in flight finish and returns.
+///
+/// # Errors
+/// [`StartError`] when it can't find out who it is.
+pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), StartError> {
+    let gate = CrdGate::new();
+    let background = TaskTracker::new();
+    let forever = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        background.spawn(stop.clone().run_until_cancelled_owned(task));
+    };
+    let target = options.local_cluster.as_ref().map(|_| Arc::new(Target::new(client.clone())));
+    forever({
+        let (gate, client) = (gate.clone(), client.clone());
+        Box::pin(async move { gate.watch(client).await })
+    });
+    if let Some(target) = target.clone() {
+        forever(Box::pin(async move { target.watch().await }));
+    }
+    if let Some(target) = target.clone() {
+        // Read ahead, beside the rest of the start; a pass that finds nothing reads again.
+        forever(Box::pin(async move { drop(target.history.records().await) }));
+    }
+    let Some(management) = stop.run_until_cancelled(management(&client)).await else { return Ok(()) };
+    let management = management?;
+    if stop.run_until_cancelled(gate.installed()).await.is_none() {
+        return Ok(());
+    }
+
+    let (to_configs, for_configs) = mpsc::unbounded_channel();
+    let (clusters, cluster_changes) = watches::clusters(client.clone(), move |cluster| {
+        // The queue ends only when the operator does.
+        config_status::concerned(cluster).into_iter().for_each(|config| drop(to_configs.send(config)));
+    });
+    let configs_listed = watch::Sender::new(false);
+    let (configs, config_changes) = watches::configs(client.clone(), configs_listed.clone());
+    let (reporter, reports) = Reporter::new();
+    let operator = Arc::new(Operator {
+        gateway: Arc::new(Gateway::new(options.hang_after_writes)),
+        client,
+        options,
+        management,
+        gate,
+        clusters,
+        configs,
+        configs_listed,
+        reporter,
+        tasks: TaskTracker::new(),
+        config_statuses: config_status::Statuses::default(),
+        target,
+        failures: Mutex::default(),
+    });
+    let writing = tokio::spawn(reporter::write_all(
+        Publisher::new(operator.client.clone(), operator.options.instance.clone()),
+        operator.client.clone(),
+        operator.gateway.clone(),
+        reports,
+    ));
+    serve(&operator, cluster_changes, config_changes, for_configs, &stop).await;
+
+    operator.tasks.close();
+    let tasks = operator.tasks.clone();
+    drop(operator);
+    let drained = tokio::time::timeout(DRAIN, async {
+        tasks.wait().await;
+        drop(writing.await);
+    });
+    if drained.await.is_err() {
+        tracing::warn!("some writes did not finish in time; the next start takes them up");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn management(client: &Client) -> Result<String, StartError> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace =
+        namespaces.get("kube-system").await.map_err(|e| StartError::ManagementCluster(Box::new(e)))?;
+    namespace.uid().ok_or(StartError::NoUid)
+}
+
+type Changes<K> = Result<Guard<K>, kube::runtime::watcher::Error>;
+
+/// Runs both reconcilers until `stop`.
+async fn serve(
+    operator: &Arc<Operator>,
+    cluster_changes: impl futures::Stream<Item = Changes<Cluster>> + Send + 'static,
+    config_changes: impl futures::Stream<Item = Changes<AWSIamConfig>> + Send + 'static,
+    for_configs: mpsc::UnboundedReceiver<ObjectRef<Guard<AWSIamConfig>>>,
+    stop: &CancellationToken,
+) {
+    let (to_clusters, for_clusters) = mpsc::unbounded_channel();
+    let config_changes = config_changes.inspect({
+        let operator = operator.clone();
+        move |change| {
+            if let Ok(config) = change {
+                let referring = config_status::referring(&operator.clusters, config);
+                for cluster in referring {
+                    // The queue ends only when the operator does.
+                    let _ = to_clusters.send(ObjectRef::from_obj(cluster.as_ref()));
+                }
+            }
+        }
+    });
+    let controller = Controller::for_stream(cluster_changes, operator.clusters.clone())
+        .with_config(Config::default())
+        .reconcile_on(received(for_clusters))
+        .reconcile_on(target_changes(operator))
+        .reconcile_all_on(operator.gate.changes())
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(pass::reconcile, pass::retry, operator.clone())
+        .for_each(async |_| ());
+    let config_controller = Controller::for_stream(config_changes, operator.configs.clone())
+        .reconcile_on(received(for_configs))
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(config_status::reconcile, config_status::retry, operator.clone())
+        .for_each(async |_| ());
+    tokio::select! {
+        _ = futures::future::join(controller, config_controller) => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
+    }
+}
+
+fn received<T: Send>(queue: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
+    stream::unfold(queue, async |mut queue| queue.recv().await.map(|item| (item, queue)))
+}
+
+/// The local Cluster, each time its `aws-auth` changes.
+fn target_changes(
+    operator: &Arc<Operator>,
+) -> impl futures::Stream<Item = ObjectRef<Guard<Cluster>>> + Send + use<> {
+    let local = operator.options.local_cluster.clone().zip(operator.target.clone());
+    stream::unfold(local, async |local| {
+        let (cluster, target) = local?;
+        target.changed().await;
+        let object = ObjectRef::new(&cluster.name).within(&cluster.namespace);
+        Some((object, Some((cluster, target))))
+    })
+}

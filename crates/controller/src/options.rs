@@ -1,0 +1,79 @@
+//! What the operator is told when it starts. Plain values; the command line fills them.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use awsiam_core::privilege::Policy;
+use thiserror::Error;
+
+/// The one Cluster object that stands for the cluster the operator runs in. Any other Cluster, whatever
+/// it says of itself, never reaches the in-cluster identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalCluster {
+    /// Namespace of the Cluster object.
+    pub namespace: String,
+    /// Name of the Cluster object.
+    pub name: String,
+}
+
+/// The value is not `NAMESPACE/NAME`.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{0:?} is not NAMESPACE/NAME, such as default/here")]
+pub struct LocalClusterError(String);
+
+impl FromStr for LocalCluster {
+    type Err = LocalClusterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(LocalClusterError(text.to_owned())),
+        }
+    }
+}
+
+/// Everything the operator is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `--local-cluster`; without it no target is served.
+    pub local_cluster: Option<LocalCluster>,
+    /// `--observe-only`: plans are made and shown, nothing is written to targets, no finalizer is set.
+    pub observe_only: bool,
+    /// The privilege flags.
+    pub policy: Policy,
+    /// How often a Cluster is looked at again without a change.
+    pub resync: Duration,
+    /// The name of this process in Events, such as its pod's.
+    pub instance: Option<String>,
+    /// For tests: the write after this many never returns, as if the process had died there.
+    pub hang_after_writes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            local_cluster: None,
+            observe_only: false,
+            policy: Policy::default(),
+            resync: Duration::from_mins(10),
+            instance: None,
+            hang_after_writes: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_cluster_is_a_namespace_and_a_name() {
+        let parsed: LocalCluster = "default/here".parse().unwrap();
+        assert_eq!((parsed.namespace.as_str(), parsed.name.as_str()), ("default", "here"));
+        for wrong in ["here", "/here", "default/", "a/b/c", ""] {
+            assert!(wrong.parse::<LocalCluster>().is_err(), "{wrong}");
+        }
+    }
+}

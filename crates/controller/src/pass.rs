@@ -1,0 +1,380 @@
+//! One pass over a Cluster: observe → plan → apply → report. Decides nothing about entries; that is
+//! the plan's. Needs a client for direct reads and for writes.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use awsiam_api::names::{CLUSTER_FINALIZER, GIVE_UP_TARGET};
+use awsiam_api::resolve::Backend;
+use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy};
+use awsiam_core::ledger;
+use awsiam_core::plan::{self, Blocked, Note, Plan, State};
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, ObjectMeta};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::error::{Error, backoff};
+use crate::gateway;
+use crate::hands_off::{self, Pause};
+use crate::history;
+use crate::observe::{self, Inputs};
+use crate::operator::Operator;
+use crate::reporter::{PassReport, Planned, Report};
+use crate::target::{NAME, NAMESPACE, Target};
+
+/// So often a pass reads again and plans again when other writers are faster, before it backs off.
+const ATTEMPTS: u32 = 8;
+
+/// The AWSIamConfigs that were read directly in this pass, past a cache that may be stale.
+type ReadDirectly = HashMap<String, Option<Arc<DeserializeGuard<AWSIamConfig>>>>;
+
+/// One pass over one Cluster. A panic in it is an error like others and stops nobody else.
+pub(crate) async fn reconcile(
+    guard: Arc<DeserializeGuard<Cluster>>,
+    operator: Arc<Operator>,
+) -> Result<Action, Error> {
+    let span = tracing::info_span!(
+        "pass",
+        cluster = %ObjectRef::from_obj(guard.as_ref()),
+        generation = guard.meta().generation.unwrap_or_default(),
+    );
+    let caught = AssertUnwindSafe(pass(&guard, &operator).instrument(span)).catch_unwind().await;
+    let result = caught.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))));
+    match &result {
+        Ok(_) => operator.succeeded(guard.as_ref()),
+        Err(error) => operator.report(&guard, PassReport::Failed(error.to_string())),
+    }
+    result
+}
+
+/// When a failed pass is tried again.
+pub(crate) fn retry(guard: Arc<DeserializeGuard<Cluster>>, error: &Error, operator: Arc<Operator>) -> Action {
+    let failures = operator.failed(guard.as_ref());
+    let wait = backoff(failures);
+    tracing::warn!(cluster = %ObjectRef::from_obj(guard.as_ref()), %error, retry_in = ?wait, "pass failed");
+    Action::requeue(wait)
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Result<Action, Error> {
+    let cluster = match &guard.0 {
+        Ok(cluster) => cluster,
+        Err(invalid) => {
+            operator.report(guard, PassReport::Undecodable(invalid.error.clone()));
+            return Ok(operator.later());
+        }
+    };
+    let Some(target) = operator.target_of(cluster) else {
+        operator.report(guard, PassReport::TargetNotSupported);
+        return Ok(Action::await_change());
+    };
+    let seen = target.seen().config_map()?;
+    if hands_off::is_eks_anywhere(cluster, seen.as_deref()) {
+        operator.report(guard, PassReport::EksAnywhere);
+        if cluster.metadata.deletion_timestamp.is_some() {
+            set_finalizer(operator, cluster, false).await?;
+        }
+        return Ok(operator.later());
+    }
+    if let Some(lacking) = operator.gate.lacking() {
+        operator.report(guard, PassReport::CrdLacksFields(lacking));
+        return Ok(operator.later());
+    }
+    let pause = Pause::of(cluster, operator.options.observe_only);
+    if !finalizer_in_order(operator, cluster, pause).await? {
+        return Ok(operator.later());
+    }
+    operator.configs_listed().await;
+    let carried_out = carry_out(operator, target, cluster, seen, pause).await?;
+    let wait = carried_out.wait;
+    if cluster.metadata.deletion_timestamp.is_some() && may_go(&carried_out.report) {
+        set_finalizer(operator, cluster, false).await?;
+    }
+    operator.report(guard, PassReport::Planned(Box::new(carried_out.report)));
+    Ok(wait.map_or_else(|| operator.later(), Action::requeue))
+}
+
+/// Sets or takes our finalizer as `deletionPolicy` wants it. False: the Cluster is going, and nothing is
+/// to be done on its target.
+async fn finalizer_in_order(
+    operator: &Operator,
+    cluster: &Cluster,
+    pause: Option<Pause>,
+) -> Result<bool, Error> {
+    let policy = cluster.spec.iam_authenticator.as_ref().map(|block| block.deletion_policy);
+    let delete = policy == Some(DeletionPolicy::Delete);
+    let ours = hands_off::has_finalizer(cluster, CLUSTER_FINALIZER);
+    if cluster.metadata.deletion_timestamp.is_some() {
+        let given_up = cluster.annotations().get(GIVE_UP_TARGET).is_some_and(|value| value == "true");
+        if ours && (given_up || !delete) {
+            set_finalizer(operator, cluster, false).await?;
+            return Ok(false);
+        }
+        return Ok(ours);
+    }
+    if delete && !ours && pause.is_none() {
+        set_finalizer(operator, cluster, true).await?;
+    } else if !delete && ours {
+        set_finalizer(operator, cluster, false).await?;
+    }
+    Ok(true)
+}
+
+async fn set_finalizer(operator: &Operator, cluster: &Cluster, wanted: bool) -> Result<(), Error> {
+    let mut finalizers: Vec<String> = cluster.finalizers().to_vec();
+    finalizers.retain(|name| name != CLUSTER_FINALIZER);
+    if wanted {
+        finalizers.push(CLUSTER_FINALIZER.to_owned());
+    }
+    if finalizers == cluster.finalizers() {
+        return Ok(());
+    }
+    let namespace = cluster.namespace().unwrap_or_default();
+    let api: Api<Cluster> = Api::namespaced(operator.client.clone(), &namespace);
+    let version = cluster.resource_version();
+    let set =
+        operator.gateway.set_finalizers(&api, &cluster.name_any(), version.as_deref(), &finalizers).await;
+    match set {
+        Err(error) if gateway::is_gone(&error) => Ok(()),
+        set => set,
+    }
+}
+
+/// Whether a Cluster that is being deleted may go: everything of ours is out, or it is not ours.
+fn may_go(planned: &Planned) -> bool {
+    match &planned.plan.blocked {
+        Some(Blocked::TargetClaimed { .. }) => true,
+        Some(_) => false,
+        None => !planned.pending && planned.plan.counts.owned == 0,
+    }
+}
+
+struct CarriedOut {
+    report: Planned,
+    /// When to look again, if not at the next resync.
+    wait: Option<Duration>,
+}
+
+/// Plans and writes, again and again while others are faster.
+async fn carry_out(
+    operator: &Operator,
+    target: &Arc<Target>,
+    cluster: &Cluster,
+    mut seen: Option<Arc<ConfigMap>>,
+    pause: Option<Pause>,
+) -> Result<CarriedOut, Error> {
+    let mut cluster = cluster.clone();
+    let mut directly = ReadDirectly::new();
+    let records = target.history.records().await?;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            tokio::time::sleep(jittered(attempt)).await;
+            seen = target.read().await?;
+        }
+        let (inputs, plan) = loop {
+            let inputs = inputs(operator, &cluster, seen.as_deref(), &directly, records.clone());
+            let request = inputs.request(&operator.options.policy);
+            if directly.is_empty() && !plan::older_than_recorded(&request).is_empty() {
+                read_directly(operator, &mut cluster, &request, &mut directly).await?;
+                continue;
+            }
+            let plan = plan::plan(&request);
+            break (inputs, plan);
+        };
+        let backend = inputs.resolution.settings.as_ref().and_then(|s| s.backends.first().copied());
+        let supported = inputs.remove_all || backend != Some(Backend::Crd);
+        let mut report = Planned {
+            pending: plan.has_write(),
+            plan,
+            inputs,
+            pause,
+            seen: seen.clone(),
+            fighting: None,
+            supported,
+        };
+        if pause.is_some() || !supported || report.plan.blocked.is_some() {
+            return Ok(CarriedOut { report, wait: None });
+        }
+        if let Some((manager, wait)) = fight(target, &report) {
+            report.fighting = Some(manager);
+            return Ok(CarriedOut { report, wait: Some(wait) });
+        }
+        match write(operator, target, &report).await {
+            Err(error) if gateway::is_race(&error) => {
+                tracing::debug!(attempt, "aws-auth changed before it was written");
+            }
+            Err(error) => return Err(error),
+            Ok(()) => {
+                report.pending = false;
+                return Ok(CarriedOut { report, wait: None });
+            }
+        }
+    }
+    Err(Error::Contended { attempts: ATTEMPTS })
+}
+
+/// Milliseconds between attempts: doubled each time, with a spread by the clock so that two writers
+/// don't keep step.
+fn jittered(attempt: u32) -> Duration {
+    let spread = u64::from(k8s_openapi::jiff::Timestamp::now().subsec_nanosecond().unsigned_abs() % 10);
+    Duration::from_millis((5 << attempt.min(8)) + spread)
+}
+
+fn inputs(
+    operator: &Operator,
+    cluster: &Cluster,
+    seen: Option<&ConfigMap>,
+    directly: &ReadDirectly,
+    records: Arc<Vec<awsiam_core::history::Record>>,
+) -> Inputs {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let resolution = observe::desired(cluster, |name| match directly.get(name) {
+        Some(read) => read.clone(),
+        None => operator.configs.get(&ObjectRef::new(name).within(&namespace)),
+    });
+    Inputs::of(cluster, &operator.management, seen, resolution, records)
+}
+
+/// Reads what looks older than the ledger recorded past the cache; what is still older then is believed.
+async fn read_directly(
+    operator: &Operator,
+    cluster: &mut Cluster,
+    request: &plan::Request<'_>,
+    directly: &mut ReadDirectly,
+) -> Result<(), Error> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let configs: Api<DeserializeGuard<AWSIamConfig>> = Api::namespaced(operator.client.clone(), &namespace);
+    let names: Vec<String> = match request.refs {
+        awsiam_core::desired::Refs::Listed(configs) => configs.iter().map(|c| c.name.clone()).collect(),
+        awsiam_core::desired::Refs::Absent => Vec::new(),
+    };
+    for note in plan::older_than_recorded(request) {
+        let Note::OlderGeneration { object, .. } = note else { continue };
+        tracing::info!(object, "older than the ledger recorded; reading it directly");
+        if names.contains(&object) {
+            let read = configs
+                .get_opt(&object)
+                .await
+                .map_err(Error::read(format!("AWSIamConfig {namespace}/{object}")))?;
+            directly.insert(object, read.map(Arc::new));
+        }
+    }
+    let name = cluster.name_any();
+    let clusters: Api<Cluster> = Api::namespaced(operator.client.clone(), &namespace);
+    *cluster = clusters.get(&name).await.map_err(Error::read(format!("Cluster {namespace}/{name}")))?;
+    // Marks that this has been done, whatever was found.
+    directly.entry(String::new()).or_insert(None);
+    Ok(())
+}
+
+/// The field manager that keeps undoing our entries, and how long to leave it alone; only where repairs
+/// are all that is wanted.
+fn fight(target: &Target, planned: &Planned) -> Option<(String, Duration)> {
+    let mut changes = planned.plan.changes().peekable();
+    changes.peek()?;
+    if !changes.all(|outcome| outcome.state == State::Repaired) {
+        return None;
+    }
+    let manager = planned.other_writer()?;
+    let pause =
+        target.fights.lock().unwrap_or_else(PoisonError::into_inner).pause(&manager, Instant::now())?;
+    Some((manager, pause))
+}
+
+/// Writes `aws-auth` if the plan wants it, and sees to it that contents are on record.
+async fn write(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> Result<(), Error> {
+    let plan = &planned.plan;
+    if let Some(seen) = &planned.seen
+        && !history::holds(&planned.inputs.history, seen)
+    {
+        if plan.has_write() && !target.wrote(seen) {
+            // Somebody else's content is on record before it is overwritten.
+            target.history.record(&operator.gateway, seen).await?;
+        } else {
+            operator.record_beside(target, seen.clone());
+        }
+    }
+    if !plan.has_write() {
+        return Ok(());
+    }
+    let wanted = wanted(planned.seen.as_deref(), plan);
+    let written = if planned.seen.is_some() {
+        operator.gateway.replace(target.client.clone(), &wanted).await?
+    } else {
+        operator.gateway.create(target.client.clone(), &wanted).await?
+    };
+    for outcome in plan.changes() {
+        tracing::info!(
+            state = ?outcome.state,
+            reason = outcome.reason.name(),
+            list = %outcome.key.list,
+            arn = outcome.key.arn,
+            config = outcome.config,
+            "changed an entry"
+        );
+    }
+    if plan.changes().any(|outcome| outcome.state == State::Repaired)
+        && let Some(manager) = planned.other_writer()
+    {
+        target.fights.lock().unwrap_or_else(PoisonError::into_inner).repaired(&manager, Instant::now());
+    }
+    target.have_written(&written);
+    operator.record_beside(target, Arc::new(written));
+    Ok(())
+}
+
+/// The object to write: what was read, with the plan's data and ledger and nothing else changed.
+fn wanted(seen: Option<&ConfigMap>, plan: &Plan) -> ConfigMap {
+    let mut wanted = seen.cloned().unwrap_or_else(|| ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(NAME.to_owned()),
+            namespace: Some(NAMESPACE.to_owned()),
+            ..ObjectMeta::default()
+        },
+        ..ConfigMap::default()
+    });
+    // The server keeps the field managers of an object that comes without them.
+    wanted.metadata.managed_fields = None;
+    if wanted.data.is_some() || !plan.after.data.is_empty() {
+        wanted.data = Some(plan.after.data.clone());
+    }
+    match &plan.after.ledger {
+        Some(ledger) => {
+            let annotations = wanted.metadata.annotations.get_or_insert_default();
+            annotations.insert(ledger::ANNOTATION.to_owned(), ledger.clone());
+        }
+        None => {
+            wanted.metadata.annotations.iter_mut().for_each(|a| drop(a.remove(ledger::ANNOTATION)));
+        }
+    }
+    wanted
+}
+
+impl Operator {
+    /// Reports what a pass found; written in the background.
+    pub(crate) fn report(&self, guard: &Arc<DeserializeGuard<Cluster>>, pass: PassReport) {
+        self.reporter.send(Report { cluster: guard.clone(), pass });
+    }
+
+    /// Records a content without holding up the pass.
+    fn record_beside(&self, target: &Arc<Target>, config_map: Arc<ConfigMap>) {
+        let (target, gateway) = (target.clone(), self.gateway.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = target.history.record(&gateway, &config_map).await {
+                tracing::warn!(%error, "can't record a content of aws-auth; the next pass tries again");
+            }
+        });
+    }
+}

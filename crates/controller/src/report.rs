@@ -1,0 +1,391 @@
+//! What a pass found, as the status of its Cluster: conditions, counts, findings. Pure.
+
+use awsiam_api::cluster_status::{ConfigCounts, EntryCounts, FindingSeverity, MAX_FINDINGS};
+use awsiam_api::conditions::{self, Status, reasons, set_condition};
+use awsiam_api::{Cluster, ClusterFinding, ClusterStatus, ConfigStatus, Severity, TargetKind};
+use awsiam_core::desired::{ConfigState, Refs};
+use awsiam_core::diff;
+use awsiam_core::lint;
+use awsiam_core::plan::{Blocked, Note, Outcome, Plan, Reason, State};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use kube::core::DeserializeGuard;
+use kube::runtime::events::EventType;
+
+use crate::events::Said;
+use crate::reporter::{PassReport, Planned};
+
+/// Most characters of a condition's message.
+const MAX_MESSAGE: usize = 1024;
+
+/// What is said by an Event and the log alone, because nothing may be written to the Cluster, or its
+/// status would be dropped.
+pub(crate) fn aside(pass: &PassReport) -> Option<Said> {
+    let (reason, note) = match pass {
+        PassReport::EksAnywhere => (
+            reasons::MANAGED_BY_EKS_ANYWHERE,
+            "EKS Anywhere controls this Cluster, so awsiam writes neither to it nor to its target. To hand it over, see docs/aws-auth.md of awsiam".to_owned(),
+        ),
+        PassReport::CrdLacksFields(lacking) => (
+            reasons::CRD_LACKS_FIELDS,
+            format!("nothing is written, because what awsiam relies on would be dropped: {lacking}. Apply the output of: awsiam crd"),
+        ),
+        _ => return None,
+    };
+    Some(Said { kind: EventType::Warning, reason: reason.to_owned(), action: "Wait", note, config: None })
+}
+
+/// The status after a pass, from the one before.
+pub(crate) fn status(
+    guard: &DeserializeGuard<Cluster>,
+    pass: &PassReport,
+    before: &ClusterStatus,
+    now: &Time,
+) -> ClusterStatus {
+    let generation = guard.meta().generation;
+    let mut status = before.clone();
+    status.observed_generation = generation;
+    let conditions = &mut status.conditions;
+    let mut set = |kind: &str, state: Status, reason: &str, message: String| {
+        set_condition(conditions, now, generation, kind, state, reason, cut(message));
+    };
+    match pass {
+        PassReport::Undecodable(error) => {
+            let message = format!("the Cluster can't be read, so nothing is done with it: {error}");
+            set(conditions::AWS_AUTH_SYNCED, Status::False, reasons::UNDECODABLE, message);
+        }
+        PassReport::TargetNotSupported => {
+            set(
+                conditions::TARGET_REACHABLE,
+                Status::False,
+                reasons::TARGET_NOT_SUPPORTED,
+                "this version serves the cluster it runs in alone, and that is another Cluster object (--local-cluster); nothing is done for this one".to_owned(),
+            );
+            conditions::remove_condition(&mut status.conditions, conditions::AWS_AUTH_SYNCED);
+        }
+        PassReport::Failed(error) => {
+            let message = format!("the last pass failed and is tried again: {error}");
+            set(conditions::AWS_AUTH_SYNCED, Status::False, reasons::WRITE_FAILED, message);
+        }
+        PassReport::Planned(planned) => {
+            set(
+                conditions::TARGET_REACHABLE,
+                Status::True,
+                reasons::REACHABLE,
+                "aws-auth is watched".to_owned(),
+            );
+            let (state, reason, message) = synced(planned);
+            set(conditions::AWS_AUTH_SYNCED, state, reason, message);
+            planned_status(planned, &mut status, now, generation);
+        }
+        PassReport::EksAnywhere | PassReport::CrdLacksFields(_) => {}
+    }
+    let (state, reason, message) = conditions::ready(&status.conditions);
+    set_condition(&mut status.conditions, now, generation, conditions::READY, state, &reason, cut(message));
+    status
+}
+
+/// Whether two statuses say the same; times aside.
+pub(crate) fn same(one: &ClusterStatus, other: &ClusterStatus) -> bool {
+    let untimed = |status: &ClusterStatus| ClusterStatus { conditions: Vec::new(), ..status.clone() };
+    conditions::same_but_for_times(&one.conditions, &other.conditions) && untimed(one) == untimed(other)
+}
+
+fn cut(message: String) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((at, _)) => format!("{}…", message.get(..at).unwrap_or_default()),
+        None => message,
+    }
+}
+
+fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, generation: Option<i64>) {
+    let plan = &planned.plan;
+    status.target = Some(TargetKind::Local);
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let kept_back = plan.outcomes.iter().filter(|o| matches!(o.state, State::Frozen)).count();
+    status.entries = Some(EntryCounts {
+        owned: number(plan.counts.owned),
+        foreign: number(plan.counts.foreign),
+        nodes: number(plan.counts.nodes),
+        frozen: number(kept_back),
+    });
+    status.configs = configs(planned);
+    let findings = findings(planned);
+    status.findings_total = number(findings.len());
+    status.findings = findings.into_iter().take(MAX_FINDINGS).collect();
+    let lost = plan.notes.iter().find_map(|note| match note {
+        Note::NodeEntriesLost { revision } => Some(revision),
+        _ => None,
+    });
+    let kind = conditions::NODE_ENTRIES_LOST;
+    match lost {
+        Some(revision) => set_condition(
+            &mut status.conditions,
+            now,
+            generation,
+            kind,
+            Status::True,
+            reasons::NO_NODE_ENTRIES,
+            format!(
+                "aws-auth has no node entry any more; history revision {revision} has some. Nodes that join by aws-auth can't: put their entries back, for example from ConfigMaps kube-system/aws-auth-history-0 to 9"
+            ),
+        ),
+        None if plan.counts.nodes > 0 => set_condition(
+            &mut status.conditions,
+            now,
+            generation,
+            kind,
+            Status::False,
+            reasons::NODE_ENTRIES_PRESENT,
+            format!("{} node entries", plan.counts.nodes),
+        ),
+        None => conditions::remove_condition(&mut status.conditions, kind),
+    }
+}
+
+/// The condition `AwsAuthSynced`: the gravest thing first.
+fn synced(planned: &Planned) -> (Status, &'static str, String) {
+    let plan = &planned.plan;
+    let no = |reason: &'static str, message: String| (Status::False, reason, message);
+    if !planned.supported {
+        return no(
+            reasons::BACKEND_NOT_SUPPORTED,
+            "the first backendMode is CRD, which this version does not write yet; aws-auth is left as it is. Use EKSConfigMap".to_owned(),
+        );
+    }
+    if let Some(blocked) = &plan.blocked {
+        let (reason, message) = blocked_words(blocked);
+        return no(reason, message);
+    }
+    if let Some(pause) = planned.pause.filter(|_| planned.pending) {
+        let reason = match pause {
+            crate::hands_off::Pause::ObserveOnly => reasons::OBSERVE_ONLY,
+            _ => reasons::SUSPENDED,
+        };
+        return no(reason, format!("{}. Pending: {}", pause.message(), diff::summary(plan)));
+    }
+    if let Some(manager) = &planned.fighting {
+        return no(
+            reasons::FIGHTING_WRITER,
+            format!(
+                "field manager {manager} undid our entries three times in ten minutes; they are put back every five minutes. Take these entries out of what {manager} writes"
+            ),
+        );
+    }
+    if let Some(unreadable) = plan.unreadable.first() {
+        return no(
+            reasons::UNREADABLE,
+            format!("{unreadable}. This data key is left as it is until it is mended; the others go on"),
+        );
+    }
+    if let Some((reason, message)) = unresolved(planned) {
+        return no(reason, message);
+    }
+    if let Some(outcome) = gravest(plan) {
+        let more = plan.outcomes.iter().filter(|o| rank(o).is_some()).count() - 1;
+        let and_more = if more > 0 { format!(" ({more} more under status.findings)") } else { String::new() };
+        return no(condition_reason(&outcome.reason), format!("{}{and_more}", words(outcome)));
+    }
+    let rejected = planned.inputs.resolution.findings.iter().find_map(|(config, findings)| {
+        findings.iter().find(|f| f.severity == Severity::Refused).map(|f| (config, f))
+    });
+    if let Some((config, finding)) = rejected {
+        return no(reasons::MAPPINGS_REJECTED, format!("AWSIamConfig {config}: {finding}"));
+    }
+    if planned.inputs.resolution.refs == Refs::Absent {
+        let message = "the Cluster has no identityProviderRefs, so nothing is wanted in aws-auth".to_owned();
+        return (Status::True, reasons::NO_IDENTITY_PROVIDER_REFS, message);
+    }
+    (Status::True, reasons::SYNCED, diff::summary(plan))
+}
+
+fn blocked_words(blocked: &Blocked) -> (&'static str, String) {
+    match blocked {
+        Blocked::TargetClaimed { owner } => (
+            reasons::TARGET_CLAIMED,
+            format!("aws-auth is managed for {owner}; nothing is written. If that one is gone for good, annotate this Cluster with awsiam-operator.dev/take-over=true"),
+        ),
+        Blocked::LedgerNewer { message } => (reasons::LEDGER_TOO_NEW, format!("nothing is written: {message}")),
+        Blocked::Immutable => (
+            reasons::IMMUTABLE,
+            "aws-auth has immutable: true, so nobody can change it; delete it and let it be made again, or make a copy without that field".to_owned(),
+        ),
+        Blocked::BeingDeleted => (
+            reasons::BEING_DELETED,
+            "aws-auth is being deleted and a finalizer holds it; it is made again when it is gone".to_owned(),
+        ),
+        Blocked::TooLarge { bytes, limit, what } => (
+            reasons::TOO_LARGE,
+            format!("the {what} of aws-auth would take {bytes} bytes and the API server allows {limit}; nothing is written. Take mappings out, or split users into roles"),
+        ),
+    }
+}
+
+/// References that do not resolve, or disagree.
+fn unresolved(planned: &Planned) -> Option<(&'static str, String)> {
+    let Refs::Listed(configs) = &planned.inputs.resolution.refs else { return None };
+    configs.iter().find_map(|config| {
+        let name = &config.name;
+        match &config.state {
+            ConfigState::NotFound => Some((
+                reasons::REFERENCE_NOT_RESOLVED,
+                format!("AWSIamConfig {name} was not found in the Cluster's namespace; create it or take the reference out. Until then nothing is removed"),
+            )),
+            ConfigState::Undecodable(why) => Some((
+                reasons::REFERENCE_NOT_RESOLVED,
+                format!("AWSIamConfig {name} can't be read: {why}. Mend it; until then nothing is removed"),
+            )),
+            ConfigState::Disagrees(fields) => Some((
+                reasons::REFERENCE_DISAGREES,
+                format!("AWSIamConfig {name} differs from the first reference in {}; its entries are frozen", fields.join(", ")),
+            )),
+            ConfigState::Usable | ConfigState::Suspended => None,
+        }
+    })
+}
+
+/// How grave an outcome is for `AwsAuthSynced`; `None`: not at all.
+fn rank(outcome: &Outcome) -> Option<u8> {
+    match (outcome.state, &outcome.reason) {
+        (_, Reason::ConfigSuspended) => None,
+        (State::Held, Reason::LastAdministrator) => Some(0),
+        (State::Held, _) => Some(1),
+        (State::Conflict, _) => Some(2),
+        (State::Refused, _) => Some(3),
+        (State::Frozen, _) => Some(4),
+        _ => None,
+    }
+}
+
+fn gravest(plan: &Plan) -> Option<&Outcome> {
+    plan.outcomes.iter().filter(|o| rank(o).is_some()).min_by_key(|o| rank(o))
+}
+
+fn condition_reason(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::RuleRefused | Reason::RowUnreadable => reasons::MAPPINGS_REJECTED,
+        Reason::FirstRefUnresolved | Reason::RefUnresolved | Reason::ConfigUnresolved => {
+            reasons::REFERENCE_NOT_RESOLVED
+        }
+        Reason::OtherList => reasons::CONFLICT,
+        other => other.name(),
+    }
+}
+
+/// An outcome in one sentence: which config and row, which ARN, what is wrong and what to do.
+fn words(outcome: &Outcome) -> String {
+    let place = match (&outcome.config, &outcome.field) {
+        (Some(config), Some(field)) => format!("AWSIamConfig {config} {field}, "),
+        (Some(config), None) => format!("AWSIamConfig {config}, "),
+        _ => String::new(),
+    };
+    format!("{place}{}: {}", outcome.key.arn, outcome.message)
+}
+
+fn configs(planned: &Planned) -> Vec<ConfigStatus> {
+    let Refs::Listed(configs) = &planned.inputs.resolution.refs else { return Vec::new() };
+    let outcomes = &planned.plan.outcomes;
+    let done = !planned.pending && planned.plan.blocked.is_none() && planned.supported;
+    configs
+        .iter()
+        .map(|config| {
+            let of = |states: &[State]| {
+                let mine = outcomes.iter().filter(|o| o.config.as_ref() == Some(&config.name));
+                i64::try_from(mine.filter(|o| states.contains(&o.state)).count()).unwrap_or(i64::MAX)
+            };
+            let changed = of(&[State::Added, State::Changed, State::Repaired, State::Adopted]);
+            let refused_rows = i64::try_from(config.refused.len()).unwrap_or(i64::MAX);
+            ConfigStatus {
+                name: config.name.clone(),
+                uid: config.uid.clone(),
+                generation: Some(config.generation).filter(|_| config.state.is_resolved()),
+                state: (&config.state).into(),
+                message: match &config.state {
+                    ConfigState::Undecodable(why) => cut(why.clone()),
+                    ConfigState::Disagrees(fields) => format!("differs in {}", fields.join(", ")),
+                    _ => String::new(),
+                },
+                counts: Some(ConfigCounts {
+                    desired: i64::try_from(config.mappings.len()).unwrap_or(i64::MAX) + refused_rows,
+                    synced: of(&[State::InEffect, State::AlreadyPresent]) + if done { changed } else { 0 },
+                    refused: of(&[State::Refused, State::Conflict, State::Shadowed]) + refused_rows,
+                    frozen: of(&[State::Frozen, State::Held]),
+                }),
+            }
+        })
+        .collect()
+}
+
+fn findings(planned: &Planned) -> Vec<ClusterFinding> {
+    let plan = &planned.plan;
+    let mut findings: Vec<ClusterFinding> = plan
+        .outcomes
+        .iter()
+        .filter(|o| !o.message.is_empty())
+        .map(|o| ClusterFinding {
+            reason: o.reason.name().to_owned(),
+            severity: if rank(o).is_some() { FindingSeverity::Error } else { FindingSeverity::Warning },
+            list: o.key.list.data_key().to_owned(),
+            arn: o.key.arn.clone(),
+            config: o.config.clone().unwrap_or_default(),
+            message: o.message.clone(),
+        })
+        .collect();
+    findings.extend(plan.unreadable.iter().map(|unreadable| ClusterFinding {
+        reason: reasons::UNREADABLE.to_owned(),
+        severity: FindingSeverity::Error,
+        list: unreadable.list.data_key().to_owned(),
+        message: unreadable.to_string(),
+        ..ClusterFinding::default()
+    }));
+    findings.extend(plan.notes.iter().filter_map(note_finding));
+    findings.extend(lint::oddities(&plan.after.data).into_iter().map(|oddity| ClusterFinding {
+        reason: oddity.reason.to_owned(),
+        severity: FindingSeverity::Warning,
+        list: oddity.data_key,
+        arn: oddity.key.map(|key| key.arn).unwrap_or_default(),
+        message: if oddity.line > 0 {
+            format!("line {}: {}", oddity.line, oddity.message)
+        } else {
+            oddity.message
+        },
+        ..ClusterFinding::default()
+    }));
+    findings
+}
+
+/// Notes that last as long as what they are about; the others are Events alone.
+fn note_finding(note: &Note) -> Option<ClusterFinding> {
+    let (reason, message) = match note {
+        Note::PossiblyOrphaned { keys } => (
+            reasons::POSSIBLY_ORPHANED,
+            format!(
+                "the ledger was lost, and these entries may have been ours: {}. Remove by hand what nobody needs",
+                listed(keys.iter().map(ToString::to_string), 50)
+            ),
+        ),
+        Note::OlderGeneration { object, recorded, read } => (
+            "OlderGeneration",
+            format!(
+                "{object} has generation {read} and was planned with at generation {recorded} before: a backup was restored. What it says now counts"
+            ),
+        ),
+        _ => return None,
+    };
+    Some(ClusterFinding {
+        reason: reason.to_owned(),
+        severity: FindingSeverity::Warning,
+        message,
+        ..ClusterFinding::default()
+    })
+}
+
+/// The first few of many, and how many more there are.
+pub(crate) fn listed(items: impl Iterator<Item = String>, most: usize) -> String {
+    let items: Vec<String> = items.collect();
+    let shown = items.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

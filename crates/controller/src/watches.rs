@@ -1,0 +1,85 @@
+//! The watches on our own resources. Objects that do not decode come through with their error; a watch
+//! that breaks is taken up again with backoff, and the last thing known stays.
+
+use std::fmt::Debug;
+
+use awsiam_api::{AWSIamConfig, Cluster};
+use futures::{Stream, StreamExt};
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+/// A Cluster or an AWSIamConfig, or why it is none.
+pub(crate) type Guard<K> = DeserializeGuard<K>;
+
+/// Clusters: all of them in the store; in the stream those that changed otherwise than in their status.
+/// `touched` sees every change.
+pub(crate) fn clusters(
+    client: Client,
+    touched: impl Fn(&Guard<Cluster>) + Send + 'static,
+) -> (Store<Guard<Cluster>>, impl Stream<Item = Result<Guard<Cluster>, watcher::Error>> + Send) {
+    let (store, writer) = reflector::store();
+    let meant = predicates::generation
+        .combine(predicates::finalizers)
+        .combine(predicates::annotations)
+        .combine(deletion::<Guard<Cluster>>);
+    let changes = reflected(client, writer, || ()).inspect(move |change| {
+        if let Ok(cluster) = change {
+            touched(cluster);
+        }
+    });
+    (store, changes.predicate_filter(meant, PredicateConfig::default()))
+}
+
+/// AWSIamConfigs, likewise. `listed` turns true once all of them are in the store: before that every
+/// reference would look as if it did not resolve. (The store's own `wait_until_ready` wakes only one of
+/// several waiters in kube-runtime 5.0.)
+pub(crate) fn configs(
+    client: Client,
+    listed: watch::Sender<bool>,
+) -> (Store<Guard<AWSIamConfig>>, impl Stream<Item = Result<Guard<AWSIamConfig>, watcher::Error>> + Send) {
+    let (store, writer) = reflector::store();
+    let meant =
+        predicates::generation.combine(predicates::finalizers).combine(deletion::<Guard<AWSIamConfig>>);
+    let changes = reflected(client, writer, move || {
+        listed.send_replace(true);
+    });
+    (store, changes.predicate_filter(meant, PredicateConfig::default()))
+}
+
+fn reflected<K>(
+    client: Client,
+    writer: Writer<Guard<K>>,
+    listed: impl Fn() + Send + 'static,
+) -> impl Stream<Item = Result<Guard<K>, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    watcher::watcher(Api::<Guard<K>>::all(client), watcher::Config::default())
+        .default_backoff()
+        // Who wrote which field of our own resources is not looked at, and takes memory.
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect(move |event| {
+            if matches!(event, Ok(watcher::Event::InitDone)) {
+                listed();
+            }
+        })
+        .touched_objects()
+        .boxed()
+}
+
+/// A deletion that begins, or an object that was made again under the same name.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a predicate")]
+fn deletion<K: Resource>(object: &K) -> Option<u64> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    object.meta().deletion_timestamp.is_some().hash(&mut hasher);
+    object.meta().uid.hash(&mut hasher);
+    Some(hasher.finish())
+}
