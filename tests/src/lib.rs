@@ -4,4 +4,5 @@
 
 pub mod control_plane;
 pub mod oracle;
+pub mod process;
 pub mod stage;

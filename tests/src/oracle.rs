@@ -10,6 +10,7 @@ use std::{env, fs, io, thread};
 
 use awsiam_core::mapping::{Entry, List};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// What the authenticator reads in one data key.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +23,15 @@ pub struct Answer {
     pub panicked: bool,
     /// For each ARN that occurs, the indexes of the entries that may answer for it.
     pub winners: BTreeMap<String, Vec<usize>>,
+}
+
+/// What kubectl makes of a manifest file.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Manifest {
+    /// Its documents as JSON, up to the first error.
+    pub documents: Vec<serde_json::Value>,
+    /// Why it went no further.
+    pub error: Option<String>,
 }
 
 /// Why there is no answer.
@@ -85,17 +95,31 @@ impl Oracle {
     /// # Errors
     /// When the program cannot be run or does not answer each question.
     pub fn ask(&self, texts: &[(List, &str)]) -> Result<Vec<Answer>, OracleError> {
-        self.run(texts).map_err(|source| OracleError::Run { program: self.program.clone(), source })
+        let questions: Vec<_> = texts.iter().map(|(list, text)| (list.data_key(), *text)).collect();
+        self.run(&questions)
     }
 
-    fn run(&self, texts: &[(List, &str)]) -> io::Result<Vec<Answer>> {
+    /// What kubectl makes of each of `texts`.
+    ///
+    /// # Errors
+    /// When the program cannot be run or does not answer each question.
+    pub fn ask_manifests(&self, texts: &[&str]) -> Result<Vec<Manifest>, OracleError> {
+        let questions: Vec<_> = texts.iter().map(|text| ("manifest", *text)).collect();
+        self.run(&questions)
+    }
+
+    fn run<A: DeserializeOwned>(&self, questions: &[(&str, &str)]) -> Result<Vec<A>, OracleError> {
+        self.talk(questions).map_err(|source| OracleError::Run { program: self.program.clone(), source })
+    }
+
+    fn talk<A: DeserializeOwned>(&self, questions: &[(&str, &str)]) -> io::Result<Vec<A>> {
         let mut child = Command::new(&self.program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("it has no pipes"));
         };
         let answers = thread::scope(|scope| {
-            let asking = scope.spawn(|| write_questions(texts, stdin));
-            let answers = read_answers(texts, stdout);
+            let asking = scope.spawn(|| write_questions(questions, stdin));
+            let answers = read_answers(questions, stdout);
             asking.join().map_err(|_| io::Error::other("asking it panicked"))??;
             answers
         });
@@ -104,23 +128,26 @@ impl Oracle {
     }
 }
 
-fn write_questions(texts: &[(List, &str)], stdin: impl Write) -> io::Result<()> {
+fn write_questions(questions: &[(&str, &str)], stdin: impl Write) -> io::Result<()> {
     let mut stdin = BufWriter::new(stdin);
-    for (list, text) in texts {
-        serde_json::to_writer(&mut stdin, &BTreeMap::from([(list.data_key(), text)]))?;
+    for (key, text) in questions {
+        serde_json::to_writer(&mut stdin, &BTreeMap::from([(key, text)]))?;
         stdin.write_all(b"\n")?;
     }
     stdin.flush()
 }
 
-fn read_answers(texts: &[(List, &str)], stdout: impl io::Read) -> io::Result<Vec<Answer>> {
+fn read_answers<A: DeserializeOwned>(
+    questions: &[(&str, &str)],
+    stdout: impl io::Read,
+) -> io::Result<Vec<A>> {
     let mut lines = BufReader::new(stdout).lines();
-    texts
+    questions
         .iter()
-        .map(|(list, text)| {
+        .map(|(key, text)| {
             let line = lines.next().ok_or_else(|| io::Error::other(format!("it stopped at {text:?}")))??;
-            let mut answers: BTreeMap<String, Answer> = serde_json::from_str(&line)?;
-            answers.remove(list.data_key()).ok_or_else(|| io::Error::other("it answered something else"))
+            let mut answers: BTreeMap<String, A> = serde_json::from_str(&line)?;
+            answers.remove(*key).ok_or_else(|| io::Error::other("it answered something else"))
         })
         .collect()
 }

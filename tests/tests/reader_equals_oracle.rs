@@ -1,4 +1,4 @@
-//! awsiam's reader against the authenticator's own, over stored texts and thousands of mutations of them.
+//! awsiam's readers against the authenticator's and kubectl's own, over stored texts and thousands of mutations of them.
 //!
 //! `AWSIAM_ORACLE_CASES` sets the number of mutations, `AWSIAM_ORACLE_SEED` another row of them. What differs once
 //! belongs into `tests/texts`.
@@ -8,7 +8,9 @@ use std::{env, fs};
 
 use awsiam_core::mapping::{Entry, List};
 use awsiam_core::reader::{self, Answers};
-use awsiam_tests::oracle::{Answer, Oracle};
+use awsiam_core::yaml;
+use awsiam_tests::oracle::{Answer, Manifest, Oracle};
+use serde_json::Value;
 
 /// Mutations of a run unless told otherwise.
 const CASES: u64 = 6_000;
@@ -44,6 +46,21 @@ fn mutated_texts_are_read_like_the_authenticator_reads_them() {
 }
 
 #[test]
+fn manifests_are_read_like_kubectl_reads_them() {
+    let stored = stored_texts();
+    let cases = setting("AWSIAM_ORACLE_CASES", CASES) / 2;
+    let seed = setting("AWSIAM_ORACLE_SEED", 0);
+    let mutated = (0..cases).map(|case| mutation(&stored, &mut Dice::new(!seed, case)));
+    let texts: Vec<String> = stored.iter().cloned().chain(mutated).collect();
+    for texts in texts.chunks(usize::try_from(BATCH).unwrap()) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for (text, theirs) in texts.iter().zip(ask_manifests(&texts)) {
+            assert!(same_manifest(text, &theirs), "{text:?}\nours:   {:?}\ntheirs: {theirs:?}", json(text));
+        }
+    }
+}
+
+#[test]
 fn a_control_character_behind_the_first_document_makes_a_text_unreadable() {
     let text = format!("- a\n---\n{}\u{7}\n", "# filler\n".repeat(200));
     assert!(reader::read(List::Accounts, &text).is_err());
@@ -66,6 +83,23 @@ fn stored_texts() -> Vec<String> {
 
 fn ask(questions: &[(List, &str)]) -> Vec<Answer> {
     Oracle::build().and_then(|oracle| oracle.ask(questions)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn ask_manifests(texts: &[&str]) -> Vec<Manifest> {
+    Oracle::build().and_then(|oracle| oracle.ask_manifests(texts)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn json(text: &str) -> Result<Vec<Value>, yaml::YamlError> {
+    yaml::documents(text)?.iter().map(yaml::to_json).collect()
+}
+
+fn same_manifest(text: &str, theirs: &Manifest) -> bool {
+    let Ok(ours) = json(text) else { return theirs.error.is_some() || readers_differ(text) };
+    let documents = |all: &[Value]| all.iter().filter(|document| !document.is_null()).cloned().collect();
+    let ours: Vec<Value> = documents(&ours);
+    // Of keys that are equal once they are texts (`1` and `"1"`) Go takes any: another time it may be ours.
+    let same = |theirs: &Manifest| theirs.error.is_none() && ours == documents(&theirs.documents);
+    same(theirs) || (0..6).any(|_| same(&ask_manifests(&[text])[0]))
 }
 
 fn compare(questions: &[(List, &str)]) {

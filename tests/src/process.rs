@@ -1,0 +1,83 @@
+//! The operator as a process of its own: for what can only be shown by killing one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The binary `awsiam` beside the test program that runs.
+///
+/// # Panics
+/// When it is not built: `make test` builds it first.
+#[expect(clippy::panic, reason = "only tests call this")]
+#[must_use]
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("awsiam")).find(|path| path.exists());
+    match found {
+        Some(path) => path,
+        None => panic!("awsiam is not built beside {}; run cargo build --workspace --bins", own.display()),
+    }
+}
+
+/// A running `awsiam controller`; killed when it goes out of scope.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts it for a local Cluster, with more arguments. Its log goes to `log`.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn start(kubeconfig: &Path, cluster: &str, more: &[&str], log: &Path) -> std::io::Result<Self> {
+        let log = std::fs::File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new(binary());
+        command
+            .args(["controller", "--log-format", "text", "--resync", "2s", "--local-cluster", cluster, "--kubeconfig"])
+            .arg(kubeconfig)
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// SIGKILL, on the spot.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// SIGTERM; how it ended, and after how long.
+    ///
+    /// # Errors
+    /// When it has not ended after ten seconds, or can't be waited for.
+    pub fn terminate(&mut self) -> std::io::Result<(ExitStatus, Duration)> {
+        let asked = Instant::now();
+        Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status()?;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok((status, asked.elapsed()));
+            }
+            if asked.elapsed() > Duration::from_secs(10) {
+                return Err(std::io::Error::other("it is still there 10 s after SIGTERM"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,177 @@
+//! Races and kills, on a real API server: nobody's entry is lost at any resourceVersion, and whatever
+//! write an operator dies after, the next one ends at the same text.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use awsiam_core::mapping::List;
+use awsiam_core::reader;
+use awsiam_tests::process::Process;
+use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+const NODE: &str = "\
+- rolearn: arn:aws:iam::111122223333:role/nodes
+  username: system:node:{{EC2PrivateDNSName}}
+  groups: [system:bootstrappers, system:nodes]
+";
+
+fn foreign_item(number: usize) -> String {
+    format!("- rolearn: {}  # edit {number}\n  username: foreign-{number}\n", role_arn(&format!("foreign-{number}")))
+}
+
+fn arns(config_map: &ConfigMap) -> BTreeSet<String> {
+    let text = config_map.data.as_ref().and_then(|data| data.get("mapRoles")).cloned().unwrap_or_default();
+    let block = reader::read(List::Roles, &text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    block.entries.iter().map(|read| read.entry.arn.clone()).collect()
+}
+
+/// Every version of `aws-auth` that a watch shows, until told to stop.
+async fn versions(api: Api<ConfigMap>, until: Arc<AtomicBool>) -> Vec<ConfigMap> {
+    let config = watcher::Config::default().fields("metadata.name=aws-auth");
+    let mut events = watcher::watcher(api, config).boxed();
+    let mut seen: Vec<ConfigMap> = Vec::new();
+    loop {
+        match tokio::time::timeout(Duration::from_millis(300), events.try_next()).await {
+            Ok(Ok(Some(Event::Apply(config_map) | Event::InitApply(config_map)))) => seen.push(config_map),
+            Ok(Ok(Some(Event::Delete(_)))) => panic!("aws-auth was deleted"),
+            Ok(Ok(Some(_))) => {}
+            Ok(other) => panic!("the watch ended: {other:?}"),
+            // Quiet for a while after the last write: all versions have come.
+            Err(_) if until.load(Ordering::SeqCst) => return seen,
+            Err(_) => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_foreign_edits_are_all_kept_while_mappings_change() {
+    const EDITS: usize = 200;
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", NODE)]).await;
+    stage.config("team", &[("Dev", "dev-0", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    stage.text_gets("mapRoles", "username: dev-0").await;
+
+    let done = Arc::new(AtomicBool::new(false));
+    let watching = tokio::spawn(versions(stage.config_maps(), done.clone()));
+    let editing = {
+        let api = stage.config_maps();
+        tokio::spawn(async move {
+            for number in 0..EDITS {
+                // A conditional writer of its own: read, append, PUT; again when somebody was faster.
+                loop {
+                    let mut config_map = api.get("aws-auth").await.unwrap();
+                    let text = config_map.data.as_mut().unwrap().get_mut("mapRoles").unwrap();
+                    text.push_str(&foreign_item(number));
+                    let params = PostParams { field_manager: Some("rival".into()), ..PostParams::default() };
+                    match api.replace("aws-auth", &params, &config_map).await {
+                        Ok(_) => break,
+                        Err(kube::Error::Api(status)) if status.is_conflict() => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        })
+    };
+    let mut change = 0;
+    while !editing.is_finished() {
+        change += 1;
+        stage.config("team", &[("Dev", &format!("dev-{change}"), &[]), ("Ops", "ops", &["ops"])]).await;
+    }
+    editing.await.unwrap();
+    let last = stage.text_gets("mapRoles", &format!("username: dev-{change}\n")).await;
+    done.store(true, Ordering::SeqCst);
+    let seen = watching.await.unwrap();
+    operator.stop().await;
+
+    assert!(change > 10, "the mappings changed only {change} times beside the edits");
+    let mut known = BTreeSet::new();
+    for version in &seen {
+        let now = arns(version);
+        let lost: Vec<_> = known.difference(&now).collect();
+        assert!(lost.is_empty(), "at resourceVersion {:?} these were lost: {lost:?}", version.resource_version());
+        known.extend(now.into_iter().filter(|arn| arn.contains("/foreign-") || arn.contains("/nodes")));
+    }
+    assert_eq!(known.len(), EDITS + 1);
+    let foreign: String = last.split_inclusive('\n').filter(|line| line.contains("# edit")).collect();
+    let wanted: String = (0..EDITS).map(|n| format!("{}\n", foreign_item(n).lines().next().unwrap())).collect();
+    assert_eq!(foreign, wanted, "every foreign line is there once, in order, with its comment");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_killed_after_any_write_is_taken_over_by_the_next_at_the_same_text() {
+    let stage = Stage::set().await;
+    let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
+    let log = stage.plane.folder().join("killed-operators.log");
+    let cluster = format!("{}/{CLUSTER}", stage.namespace);
+    let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
+    let ours = |name: &str| {
+        format!("- rolearn: {}\n  username: {name}\n  groups:\n  - viewers\n", role_arn(name))
+    };
+    stage.make_aws_auth(&[("mapRoles", NODE)]).await;
+    let mut round = 0_usize;
+    loop {
+        // A pass with everything in it: finalizers, a foreign content to record, an entry that comes, one
+        // that changes place, statuses, Events.
+        let (one, two) = (format!("one-{round}"), format!("two-{round}"));
+        stage.config("team", &[(&one, &one, &["viewers"]), (&two, &two, &["viewers"])]).await;
+        stage
+            .cluster_spec(json!({"identityProviderRefs": [{"kind": "AWSIamConfig", "name": "team"}],
+                "iamAuthenticator": {"deletionPolicy": if round % 2 == 0 { "Delete" } else { "Orphan" }}}))
+            .await;
+        let foreign = foreign_item(round);
+        stage
+            .edit_aws_auth("somebody", |config_map| {
+                let text = format!("{NODE}{foreign}");
+                config_map.data.get_or_insert_default().insert("mapRoles".into(), text);
+            })
+            .await;
+        let wanted = format!("{NODE}{foreign}{}{}", ours(&one), ours(&two));
+
+        let mark = stage.plane.audit_mark().unwrap();
+        let writes = || {
+            let events = stage.plane.audit_events_since(mark).unwrap();
+            events.iter().filter(|e| e.user == user && e.is_write()).count()
+        };
+        let limit = round.to_string();
+        let doomed = Process::start(&kubeconfig, &cluster, &["--hang-after-writes", &limit], &log).unwrap();
+        // It has made its last write, or it had nothing more to write.
+        let finished = stage
+            .eventually("the operator to make its last write", async || {
+                let made = writes();
+                let config_done = status_is_current(&stage).await;
+                if made >= round { Ok(false) } else if config_done { Ok(true) } else { Err(format!("{made} of {round} writes")) }
+            })
+            .await;
+        doomed.kill();
+        let successor = Process::start(&kubeconfig, &cluster, &[], &log).unwrap();
+        stage.text_becomes("mapRoles", &wanted).await;
+        stage.condition("Ready", "True", "Ready").await;
+        successor.kill();
+        if finished {
+            break;
+        }
+        round += 1;
+        assert!(round < 60, "a pass that never comes to rest");
+    }
+    assert!(round >= 5, "only {round} writes were cut short; the pass should have more");
+}
+
+async fn status_is_current(stage: &Stage) -> bool {
+    let Ok(cluster) = stage.clusters().get(CLUSTER).await else { return false };
+    let Ok(config) = stage.configs().get("team").await else { return false };
+    let status = cluster.status.unwrap_or_default();
+    let seen = status.configs.iter().find(|c| c.name == "team").and_then(|c| c.generation);
+    status.observed_generation == cluster.metadata.generation
+        && seen == config.metadata.generation
+        && config.status.unwrap_or_default().observed_generation == config.metadata.generation
+}
