@@ -28,8 +28,6 @@ CARGO_FUZZ := $(AWSIAM_CACHE)/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-f
 # features for the dependencies and build them once more.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-CRDS := crds/anywhere.eks.amazonaws.com.yaml
-
 say = @echo "==> $(1)" >&2
 
 ##@ The two to start with
@@ -72,10 +70,10 @@ check-core-pure: ## crates/core has no cluster, clock, environment or logging
 	scripts/check-core-pure
 
 .PHONY: check-crds
-check-crds: programs ## crds/ is what the types say
-	$(call say,drift of $(CRDS))
-	$(TARGET)/debug/awsiam crd | diff -u $(CRDS) - \
-	  || { echo "$(CRDS) is not what the types say: run 'make crds' and commit the result" >&2; exit 1; }
+check-crds: programs ## crds/ is what `awsiam crd` prints
+	$(call say,drift of crds/)
+	diff -u <(for file in crds/*.yaml; do echo ---; cat "$$file"; done) <($(TARGET)/debug/awsiam crd) \
+	  || { echo "crds/ is not what the types say: run 'make crds' and commit the result" >&2; exit 1; }
 
 .PHONY: check-chart
 check-chart: prerequisites ## the Helm chart lints and renders
@@ -138,9 +136,7 @@ build: prerequisites ## the release binary
 
 .PHONY: crds
 crds: prerequisites ## write crds/ from the types
-	cargo build $(LOCKED) -p awsiam
-	$(TARGET)/debug/awsiam crd > $(CRDS).new
-	mv $(CRDS).new $(CRDS)
+	cargo run $(LOCKED) -p awsiam-api --example write-crds crds
 
 .PHONY: fmt
 fmt: ## format the sources
@@ -149,7 +145,7 @@ fmt: ## format the sources
 .PHONY: clean
 clean: ## remove what was built here; the cache of test programs stays
 	cargo clean
-	rm -rf fuzz/target fuzz/corpus-work $(CRDS).new
+	rm -rf fuzz/target fuzz/corpus-work
 	@echo "test programs stay in $(AWSIAM_CACHE); remove that folder to build them anew"
 
 .PHONY: prerequisites
