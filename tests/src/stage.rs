@@ -108,7 +108,8 @@ pub struct Stage {
     pub client: Client,
     /// The namespace of this test's objects.
     pub namespace: String,
-    _turn: MutexGuard<'static, ()>,
+    /// Held while this test has the shared control plane.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 impl Stage {
@@ -127,7 +128,24 @@ impl Stage {
         INSTALLED.get_or_init(async || install(plane).await.expect("the chart's rights and the CRDs")).await;
         let client = plane.client();
         let namespace = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let stage = Self { plane, client, namespace, _turn: turn };
+        let stage = Self { plane, client, namespace, _turn: Some(turn) };
+        stage.clear().await.expect("a clean stage");
+        stage
+    }
+
+    /// A stage on a control plane of its own, which lasts as long as the test program: for a test that
+    /// takes long, or that changes what all others share.
+    ///
+    /// # Panics
+    /// As [`Stage::set`].
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn alone() -> Self {
+        log_to_output();
+        let plane: &'static ControlPlane =
+            Box::leak(Box::new(ControlPlane::start().await.expect("a control plane of its own")));
+        install(plane).await.expect("the chart's rights and the CRDs");
+        let stage =
+            Self { plane, client: plane.client(), namespace: "test-alone".to_owned(), _turn: None };
         stage.clear().await.expect("a clean stage");
         stage
     }
@@ -490,8 +508,13 @@ impl Running {
     #[expect(clippy::expect_used, reason = "only tests call this")]
     #[must_use]
     pub fn start(config: Config, options: Options) -> Self {
+        Self::start_with(Client::try_from(config).expect("a client"), options)
+    }
+
+    /// Starts an operator with this client.
+    #[must_use]
+    pub fn start_with(client: Client, options: Options) -> Self {
         let stop = CancellationToken::new();
-        let client = Client::try_from(config).expect("a client");
         let task = tokio::spawn(awsiam_controller::run(client, options, stop.clone()));
         Self { stop, task }
     }

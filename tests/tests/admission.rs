@@ -1,5 +1,12 @@
 //! Admission on a real API server: the table of cases on create and on update, every combination of an ARN's
 //! parts, the limits, manifests in the shape of EKS Anywhere's, and what `kubectl explain` prints.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -113,7 +120,8 @@ fn stock(kind: &str) -> Value {
 fn on_update(case: &Case, before: &Value) -> BTreeSet<String> {
     let mut texts = case.refused.clone();
     if case.kind == AWS_IAM_CONFIG {
-        let [old, new] = [before, &case.spec].map(|spec| serde_json::from_value(spec.clone()).expect("a spec"));
+        let [old, new] =
+            [before, &case.spec].map(|spec| serde_json::from_value(spec.clone()).expect("a spec"));
         texts.extend(validate_update(&old, &new).into_iter().map(|finding| finding.message));
     }
     texts
@@ -125,10 +133,12 @@ async fn the_rules_and_validate_agree_on_every_combination_of_parts() {
     let arns = cases::arns();
     for (list, field) in [("mapRoles", "roleARN"), ("mapUsers", "userARN")] {
         for some in arns.chunks(200) {
-            let rows: Vec<Value> = some.iter().map(|arn| json!({ field: arn, "username": "someone" })).collect();
+            let rows: Vec<Value> =
+                some.iter().map(|arn| json!({ field: arn, "username": "someone" })).collect();
             let mut spec = stock(AWS_IAM_CONFIG);
             spec[list] = json!(rows);
-            let made = api(&client, AWS_IAM_CONFIG).create(&dry_run(), &object(AWS_IAM_CONFIG, "new", &spec)).await;
+            let made =
+                api(&client, AWS_IAM_CONFIG).create(&dry_run(), &object(AWS_IAM_CONFIG, "new", &spec)).await;
             let said: BTreeSet<(String, String)> = causes(made).into_iter().collect();
             let expected = of_validate(spec, list);
             assert_eq!(said.len(), expected.len(), "{said:#?}\n{expected:#?}");
@@ -159,12 +169,15 @@ async fn two_thousand_rows_in_each_list_are_admitted_and_one_more_is_not() {
     let (_, client) = with_crds().await;
     let api = api(&client, AWS_IAM_CONFIG);
     let mut spec = stock(AWS_IAM_CONFIG);
-    spec["mapRoles"] = rows(2000, |n| json!({ "roleARN": role(n), "username": "u", "groups": ["system:masters"] }));
-    spec["mapUsers"] = rows(2000, |n| {
-        json!({ "userARN": format!("arn:aws:iam::111122223333:user/team/{n}"), "username": "u" })
-    });
+    spec["mapRoles"] =
+        rows(2000, |n| json!({ "roleARN": role(n), "username": "u", "groups": ["system:masters"] }));
+    spec["mapUsers"] = rows(
+        2000,
+        |n| json!({ "userARN": format!("arn:aws:iam::111122223333:user/team/{n}"), "username": "u" }),
+    );
     spec["mapAccounts"] = rows(2000, |n| json!(format!("{n:012}")));
-    let made = api.create(&PostParams::default(), &object(AWS_IAM_CONFIG, "large", &spec)).await.expect("admitted");
+    let made =
+        api.create(&PostParams::default(), &object(AWS_IAM_CONFIG, "large", &spec)).await.expect("admitted");
     // The rules run again on the whole object when a single row changes.
     spec["mapRoles"][1999]["username"] = json!("other");
     let mut changed = object(AWS_IAM_CONFIG, "large", &spec);
@@ -174,7 +187,10 @@ async fn two_thousand_rows_in_each_list_are_admitted_and_one_more_is_not() {
     spec["mapRoles"] = rows(2001, |n| json!({ "roleARN": role(n), "username": "u" }));
     let one_more = api.create(&dry_run(), &object(AWS_IAM_CONFIG, "larger", &spec)).await;
     let causes = causes(one_more);
-    assert!(causes.iter().any(|(field, text)| field == "spec.mapRoles" && text.contains("2000")), "{causes:#?}");
+    assert!(
+        causes.iter().any(|(field, text)| field == "spec.mapRoles" && text.contains("2000")),
+        "{causes:#?}"
+    );
 }
 
 fn rows(count: usize, row: impl Fn(usize) -> Value) -> Value {
@@ -192,7 +208,8 @@ async fn two_thousand_of_the_longest_arns_fit_the_budget_of_the_rules() {
         let prefix = format!("arn:aws:iam::111122223333:{kind}/{}/", "p".repeat(400));
         let mut spec = stock(AWS_IAM_CONFIG);
         spec[list] = rows(2000, |n| json!({ field: format!("{prefix}{n}"), "username": "u" }));
-        let made = api(&client, AWS_IAM_CONFIG).create(&dry_run(), &object(AWS_IAM_CONFIG, "long", &spec)).await;
+        let made =
+            api(&client, AWS_IAM_CONFIG).create(&dry_run(), &object(AWS_IAM_CONFIG, "long", &spec)).await;
         assert_eq!(causes(made), [], "{list}");
     }
 }
@@ -224,7 +241,8 @@ async fn whoever_applies_a_list_replaces_it() {
         let mut spec = stock(AWS_IAM_CONFIG);
         spec["mapRoles"] = json!(rows);
         let wanted = object(AWS_IAM_CONFIG, "applied", &spec);
-        let applied = api.patch("applied", &PatchParams::apply(manager).force(), &Patch::Apply(&wanted)).await;
+        let applied =
+            api.patch("applied", &PatchParams::apply(manager).force(), &Patch::Apply(&wanted)).await;
         applied.expect("applied").data["spec"]["mapRoles"].as_array().expect("a list").len()
     };
     assert_eq!(apply("one", &["A", "B"]).await, 2);
@@ -246,7 +264,8 @@ async fn manifests_in_the_shape_of_eks_anywhere_apply_unchanged() {
                 continue;
             }
             assert_applies_quietly(control_plane, &document);
-            let wanted = object(kind, document["metadata"]["name"].as_str().expect("a name"), &document["spec"]);
+            let wanted =
+                object(kind, document["metadata"]["name"].as_str().expect("a name"), &document["spec"]);
             let made = api(&client, kind).create(&dry_run(), &wanted).await.expect("admitted");
             let mut kept = made.data["spec"].clone();
             if document["spec"].get("partition").is_none() && kind == AWS_IAM_CONFIG {
@@ -300,7 +319,8 @@ async fn kubectl_explains_the_fields_as_stored() {
         ("cluster-status", vec!["clusters.anywhere.eks.amazonaws.com.status", "--recursive"]),
     ];
     for (name, arguments) in pages {
-        let resource = arguments.first().expect("a resource").replace("clusters.anywhere.eks.amazonaws.com", "cluster");
+        let resource =
+            arguments.first().expect("a resource").replace("clusters.anywhere.eks.amazonaws.com", "cluster");
         let mut full = vec!["explain", "--api-version=anywhere.eks.amazonaws.com/v1alpha1", &resource];
         full.extend(arguments.iter().skip(1));
         let output = kubectl(control_plane, &full);

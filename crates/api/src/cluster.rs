@@ -1,5 +1,6 @@
 //! `Cluster.spec`: the few fields that awsiam reads. Every other field of an EKS Anywhere Cluster is
 //! kept, in the object and in these types, and never looked at.
+#![allow(clippy::duplicated_attributes, reason = "it takes the parts of two print columns for one attribute")]
 
 use k8s_openapi::api::core::v1::Taint;
 use kube::CustomResource;
@@ -28,12 +29,35 @@ pub const MAX_REFS: usize = 256;
     derive = "PartialEq",
     doc = "Cluster stands for one cluster whose kube-system/aws-auth and aws-iam-authenticator are managed: the one the operator runs in, or a remote one that is reached through the Secret <name>-kubeconfig.",
     printcolumn(name = "Target", type_ = "string", json_path = ".status.target"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Mappings", type_ = "integer", json_path = ".status.entries.owned"),
-    printcolumn(name = "Synced", type_ = "string", json_path = ".status.conditions[?(@.type==\"AwsAuthSynced\")].status", priority = 1),
-    printcolumn(name = "Authenticator", type_ = "string", json_path = ".status.conditions[?(@.type==\"AuthenticatorReady\")].status", priority = 1),
-    printcolumn(name = "API server", type_ = "string", json_path = ".status.conditions[?(@.type==\"ApiServerConfigured\")].status", priority = 1),
+    printcolumn(
+        name = "Synced",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"AwsAuthSynced\")].status",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Authenticator",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"AuthenticatorReady\")].status",
+        priority = 1
+    ),
+    printcolumn(
+        name = "API server",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ApiServerConfigured\")].status",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

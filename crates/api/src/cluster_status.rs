@@ -5,6 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::readable;
+
 /// Most findings that a status names.
 pub const MAX_FINDINGS: usize = 100;
 
@@ -21,7 +23,7 @@ pub struct ClusterStatus {
     pub target: Option<TargetKind>,
 
     /// Ready, and what it is made of. A condition of a part that does not apply is absent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "readable")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 

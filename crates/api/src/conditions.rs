@@ -1,6 +1,8 @@
 //! Conditions: their types and reasons, and how a list of them is kept. The time is the caller's.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// The conjunction of all others.
 pub const READY: &str = "Ready";
@@ -159,6 +161,13 @@ impl Status {
     }
 }
 
+/// Reads conditions and leaves out those of another shape: another controller may have written the status,
+/// and that is no reason not to read the spec.
+pub(crate) fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Condition>, D::Error> {
+    let items = Vec::<Value>::deserialize(deserializer)?;
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
 /// Puts a condition into the list, sorted by type. `now` becomes its `lastTransitionTime` only when its
 /// status is another than before.
 pub fn set_condition(
@@ -218,7 +227,8 @@ pub fn ready(conditions: &[Condition]) -> (Status, String, String) {
     let parts = || conditions.iter().filter(|condition| condition.type_ != READY);
     let is = |condition: &Condition, status: Status| condition.status == status.as_str();
     let bad = |condition: &&Condition| {
-        let wrong = if BAD_WHEN_TRUE.contains(&condition.type_.as_str()) { Status::True } else { Status::False };
+        let wrong =
+            if BAD_WHEN_TRUE.contains(&condition.type_.as_str()) { Status::True } else { Status::False };
         is(condition, wrong)
     };
     let open = |condition: &&Condition| is(condition, Status::Unknown);

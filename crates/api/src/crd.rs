@@ -28,15 +28,18 @@ pub fn is_ours(crd: &CustomResourceDefinition) -> bool {
 /// Both CRDs as YAML documents, as `awsiam crd` prints them.
 #[must_use]
 pub fn crds_yaml() -> String {
-    crds().iter().map(|crd| format!("---\n{}", crd_yaml(crd))).collect()
+    crds().iter().flat_map(|crd| ["---\n".to_owned(), crd_yaml(crd)]).collect()
 }
 
 /// One CRD as YAML.
+///
+/// # Panics
+/// Never: maps, lists and strings are written into memory.
 #[must_use]
+#[expect(clippy::expect_used, reason = "maps, lists and strings are written into memory")]
 pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
     // Folded lines would break the rules' texts over several lines.
     let options = ser_options! { folded_wrap_chars: usize::MAX };
-    #[expect(clippy::expect_used, reason = "plain maps, lists and strings into memory")]
     serde_saphyr::to_string_with_options(crd, options).expect("a CRD is plain data")
 }
 
@@ -45,24 +48,26 @@ fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd.spec.names.list_kind = Some(format!("{}List", crd.spec.names.kind));
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
-            forbid_null(schema);
+            polish(schema);
         }
     }
     crd
 }
 
-/// Takes `nullable` out, which the derive adds to every optional field. Without it the API server drops
-/// a null as if the field were absent, as it does with EKS Anywhere's CRDs.
-fn forbid_null(schema: &mut JSONSchemaProps) {
+/// Takes `nullable` out, which the derive adds to every optional field: without it the API server drops a
+/// null as if the field were absent, as it does with EKS Anywhere's CRDs. And joins the lines of
+/// descriptions, which `kubectl explain` breaks by itself.
+fn polish(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    schema.description = schema.description.as_deref().map(|text| text.replace('\n', " "));
     for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
-        forbid_null(property);
+        polish(property);
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        forbid_null(items);
+        polish(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        forbid_null(values);
+        polish(values);
     }
 }
 
@@ -71,7 +76,8 @@ fn forbid_null(schema: &mut JSONSchemaProps) {
 #[must_use]
 pub fn missing_fields(crd: &CustomResourceDefinition) -> Vec<String> {
     let Some(ours) = crds().into_iter().find(|ours| ours.name_any() == crd.name_any()) else { return vec![] };
-    let Some(theirs) = crd.spec.versions.iter().find(|version| version.name == VERSION && version.served) else {
+    let Some(theirs) = crd.spec.versions.iter().find(|version| version.name == VERSION && version.served)
+    else {
         return vec![format!("version {VERSION}")];
     };
     let mut missing = Vec::new();

@@ -1,10 +1,12 @@
 //! `AWSIamConfig`: who may log in. Only the shape; the rules lie in `rules` and [`crate::validate`].
+#![allow(clippy::duplicated_attributes, reason = "it takes the parts of two print columns for one attribute")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::readable;
 use crate::rules;
 
 /// Most rows of one list.
@@ -28,8 +30,16 @@ pub const MAX_UNSYNCED: usize = 50;
     category = "awsiam",
     derive = "PartialEq",
     doc = "AWSIamConfig says who may log in to a cluster with an AWS identity, and as whom. A Cluster in the same namespace refers to it under spec.identityProviderRefs. Whoever may write it is an administrator of those clusters.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Mappings", type_ = "integer", json_path = ".status.counts.accepted"),
     printcolumn(name = "Rejected", type_ = "integer", json_path = ".status.counts.rejected"),
     printcolumn(name = "Clusters", type_ = "integer", json_path = ".status.clusters.total"),
@@ -143,7 +153,7 @@ pub struct AWSIamConfigStatus {
 
     /// Ready, and what it is made of: Valid (no row is rejected) and Synced (every referring Cluster
     /// has this generation).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "readable")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 

@@ -17,7 +17,9 @@ pub mod resolve;
 mod rules;
 pub mod validate;
 
-pub use authenticator::{ApiServer, AuthenticatorMode, ConflictPolicy, DeletionPolicy, IamAuthenticator, Rollout};
+pub use authenticator::{
+    ApiServer, AuthenticatorMode, ConflictPolicy, DeletionPolicy, IamAuthenticator, Rollout,
+};
 pub use cluster::{Cluster, ClusterSpec, IdentityProviderRef};
 pub use cluster_status::{ClusterFinding, ClusterStatus, ConfigStatus, TargetKind};
 pub use crd::{crds, crds_yaml, missing_fields};

@@ -21,7 +21,7 @@ impl Text {
     /// The text with its blanks filled. The blanks of a value are not looked at again.
     #[must_use]
     pub fn fill(self, values: &[(&str, &str)]) -> String {
-        self.pieces().map(|(text, blank)| format!("{text}{}", value_of(blank, values))).collect()
+        self.pieces().flat_map(|(text, blank)| [text, value_of(blank, values)]).collect()
     }
 
     /// The text as a CEL expression of type string, each blank being the expression given for it.
@@ -72,7 +72,8 @@ pub const NOT_A_USER_ARN: Text =
 /// A user under `mapRoles`.
 pub const USER_IN_ROLES: Text = Text("{arn} is a user: write it under mapUsers, as userARN");
 /// A federated user under `mapRoles`.
-pub const FEDERATED_USER_IN_ROLES: Text = Text("{arn} is a federated user: write it under mapUsers, as userARN");
+pub const FEDERATED_USER_IN_ROLES: Text =
+    Text("{arn} is a federated user: write it under mapUsers, as userARN");
 /// A root user under `mapRoles`.
 pub const ROOT_IN_ROLES: Text = Text(
     "{arn} is the root user of an account and stands for nobody else: write the roles one by one, or the account id under mapAccounts",
@@ -80,8 +81,9 @@ pub const ROOT_IN_ROLES: Text = Text(
 /// A role under `mapUsers`.
 pub const ROLE_IN_USERS: Text = Text("{arn} is a role: write it under mapRoles, as roleARN");
 /// A session.
-pub const ASSUMED_ROLE: Text =
-    Text("{arn} is a session of a role and would match nobody: write the role itself, {role}, under mapRoles");
+pub const ASSUMED_ROLE: Text = Text(
+    "{arn} is a session of a role and would match nobody: write the role itself, {role}, under mapRoles",
+);
 /// An instance profile.
 pub const INSTANCE_PROFILE: Text = Text(
     "{arn} is an instance profile, which nobody logs in as: write the ARN of the role in it, under mapRoles; its name may be another",
@@ -117,8 +119,9 @@ pub const WRONG_PARTITION: Text = Text(
 pub const BAD_ACCOUNT: Text =
     Text("\"{account}\" is not an account id: write its 12 digits in quotes, leading zeros included");
 /// Accounts without their backend.
-pub const ACCOUNTS_NEED_CONFIG_MAP: Text =
-    Text("mapAccounts works with backendMode EKSConfigMap alone: add it to backendMode, or leave mapAccounts out");
+pub const ACCOUNTS_NEED_CONFIG_MAP: Text = Text(
+    "mapAccounts works with backendMode EKSConfigMap alone: add it to backendMode, or leave mapAccounts out",
+);
 /// No region.
 pub const EMPTY_REGION: Text = Text("awsRegion is empty: write the region of the logins, as in eu-central-1");
 /// An unknown partition.
@@ -126,31 +129,39 @@ pub const UNKNOWN_PARTITION: Text = Text(
     "\"{partition}\" is not a partition: write one of aws, aws-cn, aws-us-gov, aws-iso, aws-iso-b, aws-iso-e, aws-iso-f, aws-eusc",
 );
 /// No backend.
-pub const NO_BACKEND_MODE: Text = Text("backendMode is empty: write EKSConfigMap, CRD, or both in the order to look in");
+pub const NO_BACKEND_MODE: Text =
+    Text("backendMode is empty: write EKSConfigMap, CRD, or both in the order to look in");
 /// A backend twice.
 pub const REPEATED_BACKEND_MODE: Text = Text("backendMode names one backend twice: write each once");
 /// An unknown backend.
-pub const UNKNOWN_BACKEND_MODE: Text = Text("backendMode knows EKSConfigMap and CRD: write one of them, or both");
+pub const UNKNOWN_BACKEND_MODE: Text =
+    Text("backendMode knows EKSConfigMap and CRD: write one of them, or both");
 /// `MountedFile`.
 pub const MOUNTED_FILE: Text = Text(
     "backendMode MountedFile is not supported, as its mappings lie in a file on each node: write EKSConfigMap, CRD, or both",
 );
 /// A changed region.
-pub const IMMUTABLE_REGION: Text =
-    Text("awsRegion cannot be changed: make a new AWSIamConfig and replace the reference in the Cluster by one to it");
+pub const IMMUTABLE_REGION: Text = Text(
+    "awsRegion cannot be changed: make a new AWSIamConfig and replace the reference in the Cluster by one to it",
+);
 /// A changed partition.
-pub const IMMUTABLE_PARTITION: Text =
-    Text("partition cannot be changed: make a new AWSIamConfig and replace the reference in the Cluster by one to it");
+pub const IMMUTABLE_PARTITION: Text = Text(
+    "partition cannot be changed: make a new AWSIamConfig and replace the reference in the Cluster by one to it",
+);
 /// Changed backends.
-pub const IMMUTABLE_BACKEND_MODE: Text =
-    Text("backendMode cannot be changed: make a new AWSIamConfig and replace the reference in the Cluster by one to it");
+pub const IMMUTABLE_BACKEND_MODE: Text = Text(
+    "backendMode cannot be changed: make a new AWSIamConfig and replace the reference in the Cluster by one to it",
+);
 /// Two equal references.
-pub const DUPLICATE_REF: Text = Text("identityProviderRefs names one object twice: write each kind and name once");
+pub const DUPLICATE_REF: Text =
+    Text("identityProviderRefs names one object twice: write each kind and name once");
 /// A variable that is not about proxies.
-pub const UNKNOWN_VARIABLE: Text = Text("\"{name}\" is not taken over: env knows HTTPS_PROXY, HTTP_PROXY and NO_PROXY");
+pub const UNKNOWN_VARIABLE: Text =
+    Text("\"{name}\" is not taken over: env knows HTTPS_PROXY, HTTP_PROXY and NO_PROXY");
 
 /// A second row with one ARN. Not refused by the API server: the first row counts.
-pub const DUPLICATE_ARN: Text = Text("{arn} is the same as {first}, which counts: remove one of the two rows");
+pub const DUPLICATE_ARN: Text =
+    Text("{arn} is the same as {first}, which counts: remove one of the two rows");
 /// Too many rows. The API server has words of its own for this.
 pub const TOO_MANY: Text = Text("{count} items are more than {max}: spread them over several AWSIamConfigs");
 /// A text that is too long. The API server has words of its own for this.
@@ -162,8 +173,9 @@ pub const ROOT_USER: Text = Text(
 /// A region of no known word.
 pub const UNKNOWN_REGION: Text = Text("awsRegion {region} is not one this release knows: check its spelling");
 /// A region elsewhere.
-pub const REGION_OF_OTHER_PARTITION: Text =
-    Text("awsRegion {region} is in partition {other}, and partition says {partition}: one of the two is wrong");
+pub const REGION_OF_OTHER_PARTITION: Text = Text(
+    "awsRegion {region} is in partition {other}, and partition says {partition}: one of the two is wrong",
+);
 /// A group without a name.
 pub const EMPTY_GROUP: Text = Text("an empty group name grants nothing: remove it or write the group's name");
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use awsiam_core::arn::Partition;
-use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, RefusedRow, Refs};
+use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs, RefusedRow};
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -109,12 +109,8 @@ pub struct Resolution {
 /// Only kind AWSIamConfig is looked at. The first of them, resolved or not, decides about region,
 /// partition and backends; one that says otherwise is `Disagrees`. A name that comes twice counts once.
 #[must_use]
-pub fn resolve(
-    refs: Option<&[IdentityProviderRef]>,
-    lookup: impl Fn(&str) -> ConfigLookup,
-) -> Resolution {
-    let mut resolution =
-        Resolution { refs: Refs::Absent, findings: BTreeMap::new(), settings: None };
+pub fn resolve(refs: Option<&[IdentityProviderRef]>, lookup: impl Fn(&str) -> ConfigLookup) -> Resolution {
+    let mut resolution = Resolution { refs: Refs::Absent, findings: BTreeMap::new(), settings: None };
     let Some(refs) = refs else { return resolution };
     let mut configs: Vec<DesiredConfig> = Vec::new();
     for name in refs.iter().filter(|r| r.kind == AWS_IAM_CONFIG_KIND).map(|r| r.name.as_str()) {
@@ -143,7 +139,12 @@ fn unresolved(name: &str, state: ConfigState) -> DesiredConfig {
     }
 }
 
-fn resolve_one(name: &str, found: &FoundConfig, is_first: bool, resolution: &mut Resolution) -> DesiredConfig {
+fn resolve_one(
+    name: &str,
+    found: &FoundConfig,
+    is_first: bool,
+    resolution: &mut Resolution,
+) -> DesiredConfig {
     let findings = validate(&found.spec);
     if !findings.is_empty() {
         resolution.findings.insert(name.to_owned(), findings);
@@ -178,7 +179,8 @@ fn resolve_one(name: &str, found: &FoundConfig, is_first: bool, resolution: &mut
 
 /// The settings of one AWSIamConfig, or what is wrong with them.
 fn read_settings(name: &str, spec: &AWSIamConfigSpec) -> Result<Settings, String> {
-    if let Some(finding) = settings_of(spec).into_iter().find(|finding| finding.severity == Severity::Refused) {
+    if let Some(finding) = settings_of(spec).into_iter().find(|finding| finding.severity == Severity::Refused)
+    {
         return Err(finding.to_string());
     }
     let backends = spec.backend_mode.iter().map(|mode| match mode.as_str() {

@@ -113,7 +113,7 @@ fn lists_of(spec: &AWSIamConfigSpec) -> Vec<Finding> {
         ("spec.mapAccounts", spec.map_accounts.len()),
     ];
     let mut findings: Vec<Finding> =
-        lengths.into_iter().flat_map(|(field, length)| too_many(field, length, MAX_MAPPINGS)).collect();
+        lengths.into_iter().filter_map(|(field, length)| too_many(field, length, MAX_MAPPINGS)).collect();
     if !accounts_work(spec) {
         let message = say::ACCOUNTS_NEED_CONFIG_MAP.as_str();
         findings.push(refused("spec.mapAccounts", "", Reason::AccountsNeedConfigMap, message));
@@ -243,13 +243,11 @@ impl Row<'_> {
         if self.list == List::Accounts {
             return parsed.cloned().into_iter().collect();
         }
-        let asked_apart =
-            [ArnError::BadCharacter, ArnError::BadName, ArnError::UnknownPartition];
+        let asked_apart = [ArnError::BadCharacter, ArnError::BadName, ArnError::UnknownPartition];
         let kind = parsed.filter(|error| !asked_apart.contains(error)).cloned();
         let characters = check_characters(self.arn).err();
-        let elsewhere = partition.filter(|partition| {
-            partition_word(self.arn).is_some_and(|word| word != partition.as_str())
-        });
+        let elsewhere = partition
+            .filter(|partition| partition_word(self.arn).is_some_and(|word| word != partition.as_str()));
         let partition = elsewhere.map(|expected| ArnError::WrongPartition { expected });
         [kind, characters, partition].into_iter().flatten().collect()
     }
@@ -292,7 +290,8 @@ impl Row<'_> {
 }
 
 fn duplicate_refs(refs: &[IdentityProviderRef]) -> Vec<Finding> {
-    let repeated = refs.iter().enumerate().filter(|(index, this)| refs.iter().take(*index).any(|r| r == *this));
+    let repeated =
+        refs.iter().enumerate().filter(|(index, this)| refs.iter().take(*index).any(|r| r == *this));
     repeated
         .map(|(index, this)| {
             let field = format!("spec.identityProviderRefs[{index}]");
@@ -320,6 +319,12 @@ fn warning(field: impl Into<String>, subject: &str, reason: Reason, message: imp
     finding(field.into(), subject, reason, message.into(), Severity::Warning)
 }
 
-fn finding(field_path: String, subject: &str, reason: Reason, message: String, severity: Severity) -> Finding {
+fn finding(
+    field_path: String,
+    subject: &str,
+    reason: Reason,
+    message: String,
+    severity: Severity,
+) -> Finding {
     Finding { field_path, subject: subject.to_owned(), reason, message, severity }
 }

@@ -1,10 +1,19 @@
 //! The table of admission, judged by the CRD's rules (evaluated here, without an API server) and by
 //! `validate`: the same verdict in the same words. A real API server judges the same table in the
 //! package of the whole-system tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
 
 use std::collections::BTreeSet;
 
-use awsiam_api::{AWSIamConfigSpec, ClusterSpec, Severity, crds, validate, validate_cluster, validate_update};
+use awsiam_api::{
+    AWSIamConfigSpec, ClusterSpec, Severity, crds, validate, validate_cluster, validate_update,
+};
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Value, json};
 

@@ -24,9 +24,9 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::time::Instant;
 
-use crate::error::{Error, backoff};
+use crate::error::{Error, backoff, caught};
 use crate::gateway;
-use crate::hands_off;
+use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
 
 /// A status is written at most so often.
@@ -65,11 +65,15 @@ pub(crate) fn concerned(guard: &DeserializeGuard<Cluster>) -> Vec<ObjectRef<Dese
     names.into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
 }
 
-/// One look at one AWSIamConfig.
+/// One look at one AWSIamConfig. A panic in it is an error like others and stops nobody else.
 pub(crate) async fn reconcile(
     guard: Arc<DeserializeGuard<AWSIamConfig>>,
     operator: Arc<Operator>,
 ) -> Result<Action, Error> {
+    caught(look(&guard, &operator)).await
+}
+
+async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Result<Action, Error> {
     let Ok(config) = &guard.0 else {
         // It can't be read, so its status can't be kept; its Clusters say so.
         return Ok(Action::await_change());
@@ -78,17 +82,22 @@ pub(crate) async fn reconcile(
         return Ok(operator.later());
     }
     let all = referring(&operator.clusters, config);
+    let local = all.iter().any(|cluster| operator.is_local(cluster.as_ref()));
+    if local && operator.target.as_ref().is_some_and(|target| target.is_unseen()) {
+        // Whether EKS Anywhere controls it is not known yet.
+        return Ok(Action::requeue(INTERVAL));
+    }
     let clusters: Vec<&Cluster> = all
         .iter()
         .filter_map(|cluster| cluster.0.as_ref().ok())
-        .filter(|cluster| !hands_off::is_eks_anywhere(cluster, None))
+        .filter(|cluster| !operator.is_eks_anywheres(cluster))
         .collect();
     if clusters.is_empty() && !all.is_empty() {
         // Only EKS Anywhere's Clusters refer to it: it is not ours to write to.
         return Ok(Action::await_change());
     }
-    hold(&operator, config, &clusters).await?;
-    write_status(&operator, config, &clusters).await
+    hold(operator, config, &clusters).await?;
+    write_status(operator, config, &clusters).await
 }
 
 /// When a failed look is taken again.
@@ -98,19 +107,22 @@ pub(crate) fn retry(
     operator: Arc<Operator>,
 ) -> Action {
     let wait = backoff(operator.failed(guard.as_ref()));
-    tracing::warn!(config = %ObjectRef::from_obj(guard.as_ref()), %error, retry_in = ?wait, "status failed");
+    tracing::warn!(config = crate::pass::named(guard.as_ref()), %error, retry_in = ?wait, "status failed");
     Action::requeue(wait)
 }
 
-/// Sets the finalizer while a served Cluster refers to the config, and takes it when none does.
+/// Sets the finalizer while a served Cluster refers to the config, and takes it when none does. None is
+/// set where nothing is written to the target either.
 async fn hold(operator: &Operator, config: &AWSIamConfig, clusters: &[&Cluster]) -> Result<(), Error> {
     let held = hands_off::has_finalizer(config, CONFIG_FINALIZER);
     let served = clusters.iter().any(|cluster| operator.is_local(*cluster));
+    let paused = config.spec.suspend
+        || clusters.iter().all(|cluster| Pause::of(cluster, operator.options.observe_only).is_some());
     let going = config.metadata.deletion_timestamp.is_some();
     let mut finalizers = config.finalizers().to_vec();
     if held && !served {
         finalizers.retain(|name| name != CONFIG_FINALIZER);
-    } else if !held && served && !going && !operator.options.observe_only {
+    } else if !held && served && !going && !paused {
         finalizers.push(CONFIG_FINALIZER.to_owned());
     } else {
         return Ok(());
@@ -138,6 +150,11 @@ async fn write_status(
         operator.succeeded(config);
         return Ok(operator.later());
     }
+    // A Cluster that is being looked at right now will have said more in a moment.
+    let pending = status.unsynced.iter().any(|cluster| cluster.reason == reasons::PENDING);
+    if pending && let Some(wait) = operator.config_statuses.first_look(config) {
+        return Ok(Action::requeue(wait));
+    }
     if let Some(wait) =
         before.written.map(|at| INTERVAL.saturating_sub(at.elapsed())).filter(|w| !w.is_zero())
     {
@@ -161,6 +178,8 @@ fn configs_of(operator: &Operator, config: &AWSIamConfig) -> Api<AWSIamConfig> {
 #[derive(Debug, Default)]
 pub(crate) struct Statuses {
     written: std::sync::Mutex<std::collections::HashMap<String, (AWSIamConfigStatus, Instant)>>,
+    /// When a generation was looked at first, by uid.
+    looked: std::sync::Mutex<std::collections::HashMap<String, (Option<i64>, Instant)>>,
 }
 
 struct Last {
@@ -175,6 +194,18 @@ impl Statuses {
             Some((status, at)) => Last { status: status.clone(), written: Some(*at) },
             None => Last { status: config.status.clone().unwrap_or_default(), written: None },
         }
+    }
+
+    /// How long to wait before saying that a Cluster has not been looked at: up to [`INTERVAL`] after the
+    /// first look at this generation.
+    fn first_look(&self, config: &AWSIamConfig) -> Option<Duration> {
+        let mut looked = self.looked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = (config.metadata.generation, Instant::now());
+        let look = looked.entry(config.metadata.uid.clone().unwrap_or_default()).or_insert(now);
+        if look.0 != now.0 {
+            *look = now;
+        }
+        Some(INTERVAL.saturating_sub(look.1.elapsed())).filter(|wait| !wait.is_zero())
     }
 
     fn wrote(&self, config: &AWSIamConfig, status: AWSIamConfigStatus) {

@@ -1,7 +1,10 @@
 //! What can go wrong, one variant per action and object, and what is retried.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use awsiam_api::conditions::reasons;
+use futures::FutureExt;
 use thiserror::Error;
 
 /// Why the operator did not start.
@@ -18,9 +21,6 @@ pub enum StartError {
 /// Why a pass did not finish. It is tried again with backoff.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The target's `aws-auth` has not been seen yet, or its watch has never worked.
-    #[error("aws-auth of the target has not been read yet")]
-    TargetNotRead,
     /// A direct read.
     #[error("can't read {what}: {source}")]
     Read {
@@ -53,6 +53,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The reason that the condition `AwsAuthSynced` gets.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Error::Read { .. } => reasons::READ_FAILED,
+            Error::Write { .. } | Error::Contended { .. } => reasons::WRITE_FAILED,
+            Error::Panicked(_) => "Panicked",
+        }
+    }
+
     pub(crate) fn read(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| Self::Read { what, source: Box::new(source) }
@@ -62,6 +71,19 @@ impl Error {
         let what = what.into();
         move |source| Self::Write { action, what, source: Box::new(source) }
     }
+}
+
+/// Makes an error of a panic in `work`, so that nobody else is stopped by it.
+pub(crate) async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// How long to wait before the `failures`-th retry: from half a second, doubled up to five minutes.
@@ -75,6 +97,16 @@ pub fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_like_others() {
+        let result = caught(async {
+            let nothing: Option<()> = None;
+            Ok(nothing.unwrap())
+        })
+        .await;
+        assert!(matches!(result, Err(Error::Panicked(text)) if text.contains("None")));
+    }
 
     #[test]
     fn retries_back_off_to_five_minutes() {

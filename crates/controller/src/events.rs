@@ -2,14 +2,16 @@
 //! entries; and one for each kind of finding when it appears.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use awsiam_api::{AWSIamConfig, Cluster, ClusterStatus};
+use awsiam_api::{AWSIamConfig, Cluster, ClusterFinding, ClusterStatus};
 use awsiam_core::plan::{Note, Outcome, State};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 
+use crate::gateway::Gateway;
 use crate::report::listed;
 use crate::reporter::{PassReport, Planned};
 
@@ -32,13 +34,14 @@ pub(crate) struct Said {
 /// Publishes Events.
 pub(crate) struct Publisher {
     recorder: Recorder,
+    gateway: Arc<Gateway>,
 }
 
 impl Publisher {
-    pub(crate) fn new(client: Client, instance: Option<String>) -> Self {
+    pub(crate) fn new(client: Client, gateway: Arc<Gateway>, instance: Option<String>) -> Self {
         let controller = awsiam_api::names::FIELD_MANAGER.to_owned();
         let instance = instance.or_else(|| Some(controller.clone()));
-        Self { recorder: Recorder::new(client, Reporter { controller, instance }) }
+        Self { recorder: Recorder::new(client, Reporter { controller, instance }), gateway }
     }
 
     pub(crate) async fn publish(&self, cluster: &DeserializeGuard<Cluster>, said: &Said) {
@@ -60,6 +63,7 @@ impl Publisher {
                 ..ObjectReference::default()
             }),
         };
+        self.gateway.admit().await;
         if let Err(error) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
             tracing::warn!(%error, "can't publish an Event");
         }
@@ -99,10 +103,13 @@ fn changes(planned: &Planned) -> Vec<Said> {
             let outcomes = of_state(*state);
             let configs: BTreeSet<&String> = outcomes.iter().filter_map(|o| o.config.as_ref()).collect();
             let first = outcomes.first()?;
-            let entries = listed(outcomes.iter().map(|o| o.key.to_string()), NAMED);
+            let entries = listed(outcomes.iter().map(|o| format!("{} {}", o.key.list, o.arn())), NAMED);
             let (kind, note) = if *state == State::Repaired {
-                let manager = planned.other_writer().unwrap_or_else(|| "an unknown field manager".to_owned());
-                (EventType::Warning, format!("put back what field manager {manager} changed: {entries}"))
+                let note = planned.other_writer().map_or_else(
+                    || format!("put back in aws-auth: {entries}"),
+                    |manager| format!("put back what field manager {manager} changed: {entries}"),
+                );
+                (EventType::Warning, note)
             } else {
                 (EventType::Normal, format!("{} in aws-auth: {entries}", verb(*state)))
             };
@@ -157,10 +164,18 @@ fn note(note: &Note) -> Option<Said> {
     Some(Said { kind, reason: reason.to_owned(), action: "Write", note: text, config: None })
 }
 
+/// Whether two findings are about the same thing. Their words may differ, such as in a line number that
+/// moved; where they name no ARN, the words are all there is.
+fn same_finding(one: &ClusterFinding, other: &ClusterFinding) -> bool {
+    let about = |f: &ClusterFinding| (f.reason.clone(), f.list.clone(), f.arn.clone(), f.config.clone());
+    about(one) == about(other) && (!one.arn.is_empty() || one.message == other.message)
+}
+
 /// Findings that appeared, one Event for each reason and config.
 fn new_findings(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
     let mut appeared: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
-    for finding in after.findings.iter().filter(|finding| !before.findings.contains(finding)) {
+    let known = |finding: &&ClusterFinding| before.findings.iter().any(|other| same_finding(finding, other));
+    for finding in after.findings.iter().filter(|finding| !known(finding)) {
         let subject = if finding.arn.is_empty() { &finding.list } else { &finding.arn };
         let text = format!("{subject}: {}", finding.message);
         appeared.entry((&finding.reason, &finding.config)).or_default().push(text);

@@ -27,7 +27,8 @@ impl Gateway {
         Self { left: hang_after_writes.map(AtomicU64::new) }
     }
 
-    async fn admit(&self) {
+    /// Lets a write pass; what writes otherwise than through this type (Events) asks here first.
+    pub(crate) async fn admit(&self) {
         let Some(left) = &self.left else { return };
         let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if taken.is_err() {

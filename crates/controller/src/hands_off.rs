@@ -2,17 +2,14 @@
 //! told us to wait. Pure predicates over the objects.
 
 use awsiam_api::Cluster;
-use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED};
+use awsiam_api::names::{EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 
-/// Whether EKS Anywhere controls this Cluster: its finalizer on the Cluster, or its field manager on
-/// the target's `aws-auth`.
-pub(crate) fn is_eks_anywhere(cluster: &Cluster, config_map: Option<&ConfigMap>) -> bool {
-    let manages = |c: &ConfigMap| {
-        c.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(EKS_ANYWHERE_MANAGER))
-    };
-    has_finalizer(cluster, EKS_ANYWHERE_FINALIZER) || config_map.is_some_and(manages)
+/// Whether EKS Anywhere controls the target whose `aws-auth` this is: its field manager is on it. (It
+/// controls a Cluster, too, that has its finalizer.)
+pub(crate) fn is_eks_anywheres(config_map: &ConfigMap) -> bool {
+    config_map.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(EKS_ANYWHERE_MANAGER))
 }
 
 /// Whether an object has a finalizer.

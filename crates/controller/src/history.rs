@@ -81,11 +81,16 @@ impl History {
         *self.records.lock().unwrap_or_else(PoisonError::into_inner) = Some(records);
     }
 
-    /// Records a content of `aws-auth`, unless the newest record holds it.
+    /// Records a content of `aws-auth` that `writer` wrote, unless the newest record holds it.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Write`].
-    pub async fn record(&self, gateway: &Gateway, config_map: &ConfigMap) -> Result<(), Error> {
+    pub async fn record(
+        &self,
+        gateway: &Gateway,
+        config_map: &ConfigMap,
+        writer: String,
+    ) -> Result<(), Error> {
         let data = config_map.data.clone().unwrap_or_default();
         let ledger = config_map.annotations().get(ledger::ANNOTATION).cloned();
         let _writing = self.writing.lock().await;
@@ -94,7 +99,6 @@ impl History {
             return Ok(());
         }
         let (slot, revision) = ring::next(&records);
-        let writer = crate::observe::last_writer(config_map).unwrap_or_else(|| "unknown".to_owned());
         let record = Record::new(slot, revision, data, ledger, writer);
         gateway.apply(&self.api, &record_name(slot), &render(&record)).await?;
         let kept = records.iter().filter(|r| r.slot != slot).cloned();

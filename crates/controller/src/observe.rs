@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use awsiam_api::names::TAKE_OVER;
+use awsiam_api::names::{FIELD_MANAGER, TAKE_OVER};
 use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, Resolution, resolve};
 use awsiam_core::history::Record;
 use awsiam_core::ledger::{self, Writer};
@@ -10,6 +10,7 @@ use awsiam_core::observed::Observed;
 use awsiam_core::plan::{ConflictPolicy, LastAdminAllowance, Request};
 use awsiam_core::privilege::Policy;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
@@ -62,22 +63,29 @@ pub fn last_admin_allowance(cluster: &Cluster) -> Option<LastAdminAllowance> {
     })
 }
 
-/// The field manager, other than ours, that changed `aws-auth` last, with its operation.
+/// The field manager, other than ours, that wrote one of these data keys last; where nobody has one of
+/// them (any more), the one that changed `aws-auth` last.
 #[must_use]
-pub fn last_other_writer(config_map: &ConfigMap) -> Option<String> {
-    let entries = config_map.metadata.managed_fields.as_ref()?;
-    entries
-        .iter()
-        .filter(|entry| entry.manager.as_deref() != Some(awsiam_api::names::FIELD_MANAGER))
-        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))
-        .and_then(|entry| entry.manager.clone())
+pub fn other_writer(config_map: &ConfigMap, data_keys: &[&str]) -> Option<String> {
+    let others = config_map.managed_fields().iter().filter(|e| e.manager.as_deref() != Some(FIELD_MANAGER));
+    // Times are by the second: who owns the data key says more.
+    let latest = others.max_by_key(|e| (owns(e, data_keys), e.time.as_ref().map(|time| time.0)));
+    latest.and_then(|entry| entry.manager.clone())
 }
 
-/// Whether the last write to `aws-auth` was ours, as far as its field managers tell (by the second).
+fn owns(entry: &ManagedFieldsEntry, data_keys: &[&str]) -> bool {
+    let data = entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:data"));
+    data.is_some_and(|data| data_keys.iter().any(|key| data.get(format!("f:{key}")).is_some()))
+}
+
+/// The field manager that changed `aws-auth` last; of several in one second rather another one than us,
+/// because what we write ourselves we know without asking.
 #[must_use]
 pub fn last_writer(config_map: &ConfigMap) -> Option<String> {
-    let entries = config_map.metadata.managed_fields.as_ref()?;
-    entries.iter().max_by_key(|entry| entry.time.as_ref().map(|time| time.0)).and_then(|e| e.manager.clone())
+    let entries = config_map.managed_fields().iter();
+    let is_other = |entry: &ManagedFieldsEntry| entry.manager.as_deref() != Some(FIELD_MANAGER);
+    let latest = entries.max_by_key(|e| (e.time.as_ref().map(|time| time.0), is_other(e)));
+    latest.and_then(|entry| entry.manager.clone())
 }
 
 /// Everything a plan is made from, owned: what one pass read.

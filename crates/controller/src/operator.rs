@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use awsiam_api::names::EKS_ANYWHERE_FINALIZER;
 use awsiam_api::{AWSIamConfig, Cluster};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
@@ -22,9 +23,9 @@ use crate::events::Publisher;
 use crate::gateway::Gateway;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
-use crate::target::Target;
+use crate::target::{Seen, Target};
 use crate::watches::Guard;
-use crate::{config_status, pass, watches};
+use crate::{config_status, hands_off, pass, watches};
 
 /// How long writes in flight may take after the operator was told to stop.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -44,7 +45,7 @@ pub(crate) struct Operator {
     /// Writes in the background that a stop waits for.
     pub(crate) tasks: TaskTracker,
     pub(crate) config_statuses: config_status::Statuses,
-    target: Option<Arc<Target>>,
+    pub(crate) target: Option<Arc<Target>>,
     failures: Mutex<HashMap<String, u32>>,
 }
 
@@ -60,6 +61,16 @@ impl Operator {
         self.options.local_cluster.as_ref().is_some_and(|local| {
             cluster.namespace().as_ref() == Some(&local.namespace) && cluster.name_any() == local.name
         })
+    }
+
+    /// Whether EKS Anywhere controls a Cluster, as far as has been seen: by its finalizer, or by its field
+    /// manager on `aws-auth`.
+    pub(crate) fn is_eks_anywheres(&self, cluster: &Cluster) -> bool {
+        hands_off::has_finalizer(cluster, EKS_ANYWHERE_FINALIZER)
+            || self.target_of(cluster).is_some_and(|target| match target.seen() {
+                Seen::Present(config_map) => hands_off::is_eks_anywheres(&config_map),
+                Seen::Nothing(_) | Seen::Absent => false,
+            })
     }
 
     /// Waits until all AWSIamConfigs are known: before that a reference looks as if it did not resolve.
@@ -142,25 +153,37 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         failures: Mutex::default(),
     });
     let writing = tokio::spawn(reporter::write_all(
-        Publisher::new(operator.client.clone(), operator.options.instance.clone()),
+        Publisher::new(operator.client.clone(), operator.gateway.clone(), operator.options.instance.clone()),
         operator.client.clone(),
         operator.gateway.clone(),
         reports,
     ));
-    serve(&operator, cluster_changes, config_changes, for_configs, &stop).await;
+    let late = CancellationToken::new();
+    background.spawn(late_after(stop.clone(), late.clone()));
+    tokio::select! {
+        () = serve(&operator, cluster_changes, config_changes, for_configs, &stop) => {}
+        () = late.cancelled() => {}
+    }
 
     operator.tasks.close();
     let tasks = operator.tasks.clone();
     drop(operator);
-    let drained = tokio::time::timeout(DRAIN, async {
+    let drained = late.run_until_cancelled(async {
         tasks.wait().await;
         drop(writing.await);
     });
-    if drained.await.is_err() {
+    if drained.await.is_none() {
         tracing::warn!("some writes did not finish in time; the next start takes them up");
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Cancels `late` when the time for writes in flight is up: passes and statuses share it.
+async fn late_after(stop: CancellationToken, late: CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(DRAIN).await;
+    late.cancel();
 }
 
 async fn management(client: &Client) -> Result<String, StartError> {
@@ -203,13 +226,11 @@ async fn serve(
         .for_each(async |_| ());
     let config_controller = Controller::for_stream(config_changes, operator.configs.clone())
         .reconcile_on(received(for_configs))
+        .reconcile_all_on(operator.gate.changes())
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(config_status::reconcile, config_status::retry, operator.clone())
         .for_each(async |_| ());
-    tokio::select! {
-        _ = futures::future::join(controller, config_controller) => {}
-        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
-    }
+    futures::future::join(controller, config_controller).await;
 }
 
 fn received<T: Send>(queue: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {

@@ -2,16 +2,14 @@
 //! the plan's. Needs a client for direct reads and for writes.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use awsiam_api::names::{CLUSTER_FINALIZER, GIVE_UP_TARGET};
+use awsiam_api::names::{CLUSTER_FINALIZER, EKS_ANYWHERE_FINALIZER, GIVE_UP_TARGET};
 use awsiam_api::resolve::Backend;
 use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy};
 use awsiam_core::ledger;
-use awsiam_core::plan::{self, Blocked, Note, Plan, State};
-use futures::FutureExt;
+use awsiam_core::plan::{self, Note, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ObjectMeta};
 use kube::core::DeserializeGuard;
@@ -21,20 +19,25 @@ use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::error::{Error, backoff};
+use crate::error::{Error, backoff, caught};
 use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::history;
 use crate::observe::{self, Inputs};
 use crate::operator::Operator;
 use crate::reporter::{PassReport, Planned, Report};
-use crate::target::{NAME, NAMESPACE, Target};
+use crate::target::{NAME, NAMESPACE, Seen, Target};
 
 /// So often a pass reads again and plans again when other writers are faster, before it backs off.
 const ATTEMPTS: u32 = 8;
 
 /// The AWSIamConfigs that were read directly in this pass, past a cache that may be stale.
 type ReadDirectly = HashMap<String, Option<Arc<DeserializeGuard<AWSIamConfig>>>>;
+
+/// `NAMESPACE/NAME`, as logs name an object.
+pub(crate) fn named(object: &impl ResourceExt) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
 
 /// One pass over one Cluster. A panic in it is an error like others and stops nobody else.
 pub(crate) async fn reconcile(
@@ -43,14 +46,15 @@ pub(crate) async fn reconcile(
 ) -> Result<Action, Error> {
     let span = tracing::info_span!(
         "pass",
-        cluster = %ObjectRef::from_obj(guard.as_ref()),
+        cluster = named(guard.as_ref()),
         generation = guard.meta().generation.unwrap_or_default(),
     );
-    let caught = AssertUnwindSafe(pass(&guard, &operator).instrument(span)).catch_unwind().await;
-    let result = caught.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))));
+    let result = caught(pass(&guard, &operator).instrument(span)).await;
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
-        Err(error) => operator.report(&guard, PassReport::Failed(error.to_string())),
+        Err(error) => {
+            operator.report(&guard, PassReport::Failed { reason: error.reason(), error: error.to_string() })
+        }
     }
     result
 }
@@ -59,16 +63,22 @@ pub(crate) async fn reconcile(
 pub(crate) fn retry(guard: Arc<DeserializeGuard<Cluster>>, error: &Error, operator: Arc<Operator>) -> Action {
     let failures = operator.failed(guard.as_ref());
     let wait = backoff(failures);
-    tracing::warn!(cluster = %ObjectRef::from_obj(guard.as_ref()), %error, retry_in = ?wait, "pass failed");
+    tracing::warn!(cluster = named(guard.as_ref()), %error, retry_in = ?wait, "pass failed");
     Action::requeue(wait)
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
-}
-
 async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Result<Action, Error> {
+    if hands_off::has_finalizer(guard.as_ref(), EKS_ANYWHERE_FINALIZER) {
+        return eks_anywhere(operator, guard).await;
+    }
+    if let Some(lacking) = operator.gate.lacking() {
+        operator.report(guard, PassReport::CrdLacksFields(lacking));
+        return Ok(operator.later());
+    }
+    if guard.meta().deletion_timestamp.is_some() && is_given_up(guard.as_ref()) {
+        set_finalizer(operator, guard.as_ref(), false).await?;
+        return Ok(Action::await_change());
+    }
     let cluster = match &guard.0 {
         Ok(cluster) => cluster,
         Err(invalid) => {
@@ -80,17 +90,17 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
         operator.report(guard, PassReport::TargetNotSupported);
         return Ok(Action::await_change());
     };
-    let seen = target.seen().config_map()?;
-    if hands_off::is_eks_anywhere(cluster, seen.as_deref()) {
-        operator.report(guard, PassReport::EksAnywhere);
-        if cluster.metadata.deletion_timestamp.is_some() {
-            set_finalizer(operator, cluster, false).await?;
+    let seen = match target.seen() {
+        Seen::Nothing(why) => {
+            // The watch on aws-auth brings us back.
+            why.into_iter().for_each(|why| operator.report(guard, PassReport::Unreachable(why)));
+            return Ok(Action::await_change());
         }
-        return Ok(operator.later());
-    }
-    if let Some(lacking) = operator.gate.lacking() {
-        operator.report(guard, PassReport::CrdLacksFields(lacking));
-        return Ok(operator.later());
+        Seen::Absent => None,
+        Seen::Present(config_map) => Some(config_map),
+    };
+    if seen.as_deref().is_some_and(hands_off::is_eks_anywheres) {
+        return eks_anywhere(operator, guard).await;
     }
     let pause = Pause::of(cluster, operator.options.observe_only);
     if !finalizer_in_order(operator, cluster, pause).await? {
@@ -99,11 +109,25 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     operator.configs_listed().await;
     let carried_out = carry_out(operator, target, cluster, seen, pause).await?;
     let wait = carried_out.wait;
-    if cluster.metadata.deletion_timestamp.is_some() && may_go(&carried_out.report) {
+    if cluster.metadata.deletion_timestamp.is_some() && carried_out.report.may_go() {
         set_finalizer(operator, cluster, false).await?;
     }
     operator.report(guard, PassReport::Planned(Box::new(carried_out.report)));
     Ok(wait.map_or_else(|| operator.later(), Action::requeue))
+}
+
+/// EKS Anywhere controls the Cluster: nothing is done, and a deletion does not wait for us.
+async fn eks_anywhere(operator: &Operator, guard: &Arc<DeserializeGuard<Cluster>>) -> Result<Action, Error> {
+    operator.report(guard, PassReport::EksAnywhere);
+    if guard.meta().deletion_timestamp.is_some() {
+        set_finalizer(operator, guard.as_ref(), false).await?;
+    }
+    Ok(operator.later())
+}
+
+/// Whether an administrator lets a Cluster go without cleaning its target.
+fn is_given_up(cluster: &impl ResourceExt) -> bool {
+    cluster.annotations().get(GIVE_UP_TARGET).is_some_and(|value| value == "true")
 }
 
 /// Sets or takes our finalizer as `deletionPolicy` wants it. False: the Cluster is going, and nothing is
@@ -117,8 +141,7 @@ async fn finalizer_in_order(
     let delete = policy == Some(DeletionPolicy::Delete);
     let ours = hands_off::has_finalizer(cluster, CLUSTER_FINALIZER);
     if cluster.metadata.deletion_timestamp.is_some() {
-        let given_up = cluster.annotations().get(GIVE_UP_TARGET).is_some_and(|value| value == "true");
-        if ours && (given_up || !delete) {
+        if ours && !delete {
             set_finalizer(operator, cluster, false).await?;
             return Ok(false);
         }
@@ -132,7 +155,7 @@ async fn finalizer_in_order(
     Ok(true)
 }
 
-async fn set_finalizer(operator: &Operator, cluster: &Cluster, wanted: bool) -> Result<(), Error> {
+async fn set_finalizer(operator: &Operator, cluster: &impl ResourceExt, wanted: bool) -> Result<(), Error> {
     let mut finalizers: Vec<String> = cluster.finalizers().to_vec();
     finalizers.retain(|name| name != CLUSTER_FINALIZER);
     if wanted {
@@ -149,15 +172,6 @@ async fn set_finalizer(operator: &Operator, cluster: &Cluster, wanted: bool) -> 
     match set {
         Err(error) if gateway::is_gone(&error) => Ok(()),
         set => set,
-    }
-}
-
-/// Whether a Cluster that is being deleted may go: everything of ours is out, or it is not ours.
-fn may_go(planned: &Planned) -> bool {
-    match &planned.plan.blocked {
-        Some(Blocked::TargetClaimed { .. }) => true,
-        Some(_) => false,
-        None => !planned.pending && planned.plan.counts.owned == 0,
     }
 }
 
@@ -209,6 +223,7 @@ async fn carry_out(
         }
         if let Some((manager, wait)) = fight(target, &report) {
             report.fighting = Some(manager);
+            record_seen(operator, target, &report);
             return Ok(CarriedOut { report, wait: Some(wait) });
         }
         match write(operator, target, &report).await {
@@ -293,18 +308,26 @@ fn fight(target: &Target, planned: &Planned) -> Option<(String, Duration)> {
     Some((manager, pause))
 }
 
-/// Writes `aws-auth` if the plan wants it, and sees to it that contents are on record.
-async fn write(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> Result<(), Error> {
-    let plan = &planned.plan;
+/// Sees to it that what was read is on record, without holding up the pass.
+fn record_seen(operator: &Operator, target: &Arc<Target>, planned: &Planned) {
     if let Some(seen) = &planned.seen
         && !history::holds(&planned.inputs.history, seen)
     {
-        if plan.has_write() && !target.wrote(seen) {
+        operator.record_beside(target, seen.clone());
+    }
+}
+
+/// Writes `aws-auth` if the plan wants it, and sees to it that contents are on record.
+async fn write(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> Result<(), Error> {
+    let plan = &planned.plan;
+    match &planned.seen {
+        Some(seen)
+            if plan.has_write() && !target.wrote(seen) && !history::holds(&planned.inputs.history, seen) =>
+        {
             // Somebody else's content is on record before it is overwritten.
-            target.history.record(&operator.gateway, seen).await?;
-        } else {
-            operator.record_beside(target, seen.clone());
+            target.history.record(&operator.gateway, seen, target.writer_of(seen)).await?;
         }
+        _ => record_seen(operator, target, planned),
     }
     if !plan.has_write() {
         return Ok(());
@@ -320,7 +343,7 @@ async fn write(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> 
             state = ?outcome.state,
             reason = outcome.reason.name(),
             list = %outcome.key.list,
-            arn = outcome.key.arn,
+            arn = outcome.arn(),
             config = outcome.config,
             "changed an entry"
         );
@@ -371,8 +394,9 @@ impl Operator {
     /// Records a content without holding up the pass.
     fn record_beside(&self, target: &Arc<Target>, config_map: Arc<ConfigMap>) {
         let (target, gateway) = (target.clone(), self.gateway.clone());
+        let writer = target.writer_of(&config_map);
         self.tasks.spawn(async move {
-            if let Err(error) = target.history.record(&gateway, &config_map).await {
+            if let Err(error) = target.history.record(&gateway, &config_map, writer).await {
                 tracing::warn!(%error, "can't record a content of aws-auth; the next pass tries again");
             }
         });

@@ -2,6 +2,7 @@
 
 use awsiam_api::cluster_status::{ConfigCounts, EntryCounts, FindingSeverity, MAX_FINDINGS};
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
+use awsiam_api::names::CLUSTER_FINALIZER;
 use awsiam_api::{Cluster, ClusterFinding, ClusterStatus, ConfigStatus, Severity, TargetKind};
 use awsiam_core::desired::{ConfigState, Refs};
 use awsiam_core::diff;
@@ -13,7 +14,11 @@ use kube::core::DeserializeGuard;
 use kube::runtime::events::EventType;
 
 use crate::events::Said;
+use crate::hands_off;
 use crate::reporter::{PassReport, Planned};
+
+/// What to do where a deletion can't finish.
+const WAITS: &str = ". The Cluster is being deleted and waits for this. To let it go and leave its entries in aws-auth, annotate it with awsiam-operator.dev/give-up-target=true";
 
 /// Most characters of a condition's message.
 const MAX_MESSAGE: usize = 1024;
@@ -46,8 +51,10 @@ pub(crate) fn status(
     let mut status = before.clone();
     status.observed_generation = generation;
     let conditions = &mut status.conditions;
+    let waits = waits(guard, pass);
     let mut set = |kind: &str, state: Status, reason: &str, message: String| {
-        set_condition(conditions, now, generation, kind, state, reason, cut(message));
+        let more = if waits && state == Status::False { WAITS } else { "" };
+        set_condition(conditions, now, generation, kind, state, reason, format!("{}{more}", cut(message)));
     };
     match pass {
         PassReport::Undecodable(error) => {
@@ -63,9 +70,14 @@ pub(crate) fn status(
             );
             conditions::remove_condition(&mut status.conditions, conditions::AWS_AUTH_SYNCED);
         }
-        PassReport::Failed(error) => {
+        PassReport::Unreachable(why) => {
+            let message =
+                format!("aws-auth can't be watched, and nothing is written before it was read: {why}");
+            set(conditions::TARGET_REACHABLE, Status::False, reasons::UNREACHABLE, message);
+        }
+        PassReport::Failed { reason, error } => {
             let message = format!("the last pass failed and is tried again: {error}");
-            set(conditions::AWS_AUTH_SYNCED, Status::False, reasons::WRITE_FAILED, message);
+            set(conditions::AWS_AUTH_SYNCED, Status::False, reason, message);
         }
         PassReport::Planned(planned) => {
             set(
@@ -83,6 +95,12 @@ pub(crate) fn status(
     let (state, reason, message) = conditions::ready(&status.conditions);
     set_condition(&mut status.conditions, now, generation, conditions::READY, state, &reason, cut(message));
     status
+}
+
+/// Whether a Cluster is being deleted and can't go yet.
+fn waits(guard: &DeserializeGuard<Cluster>, pass: &PassReport) -> bool {
+    let done = matches!(pass, PassReport::Planned(planned) if planned.may_go());
+    guard.meta().deletion_timestamp.is_some() && hands_off::has_finalizer(guard, CLUSTER_FINALIZER) && !done
 }
 
 /// Whether two statuses say the same; times aside.
@@ -279,7 +297,7 @@ fn words(outcome: &Outcome) -> String {
         (Some(config), None) => format!("AWSIamConfig {config}, "),
         _ => String::new(),
     };
-    format!("{place}{}: {}", outcome.key.arn, outcome.message)
+    format!("{place}{}: {}", outcome.arn(), outcome.message)
 }
 
 fn configs(planned: &Planned) -> Vec<ConfigStatus> {
@@ -326,7 +344,7 @@ fn findings(planned: &Planned) -> Vec<ClusterFinding> {
             reason: o.reason.name().to_owned(),
             severity: if rank(o).is_some() { FindingSeverity::Error } else { FindingSeverity::Warning },
             list: o.key.list.data_key().to_owned(),
-            arn: o.key.arn.clone(),
+            arn: o.arn().to_owned(),
             config: o.config.clone().unwrap_or_default(),
             message: o.message.clone(),
         })

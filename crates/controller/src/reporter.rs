@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use awsiam_api::{Cluster, ClusterStatus};
-use awsiam_core::plan::Plan;
+use awsiam_core::plan::{Blocked, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -15,6 +15,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 
+use crate::error::caught;
 use crate::events::{self, Publisher};
 use crate::gateway::{self, Gateway};
 use crate::hands_off::Pause;
@@ -38,11 +39,19 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    /// Who, other than us, changed `aws-auth` last.
+    /// The field manager that changed what the plan repairs; `None` where nobody tells.
     pub(crate) fn other_writer(&self) -> Option<String> {
-        match &self.seen {
-            Some(seen) => observe::last_other_writer(seen),
-            None => Some("whoever deleted aws-auth".to_owned()),
+        let repaired = self.plan.changes().filter(|outcome| outcome.state == State::Repaired);
+        let data_keys: Vec<&str> = repaired.map(|outcome| outcome.key.list.data_key()).collect();
+        observe::other_writer(self.seen.as_ref()?, &data_keys)
+    }
+
+    /// Whether the Cluster, if it is being deleted, may go: everything of ours is out, or nothing is ours.
+    pub(crate) fn may_go(&self) -> bool {
+        match &self.plan.blocked {
+            Some(Blocked::TargetClaimed { .. }) => true,
+            Some(_) => false,
+            None => !self.pending && self.plan.after.ledger.is_none(),
         }
     }
 }
@@ -58,8 +67,15 @@ pub(crate) enum PassReport {
     EksAnywhere,
     /// The CRD would drop our fields.
     CrdLacksFields(String),
+    /// `aws-auth` has never been seen, and why.
+    Unreachable(String),
     /// It failed.
-    Failed(String),
+    Failed {
+        /// The reason for the condition.
+        reason: &'static str,
+        /// What went wrong.
+        error: String,
+    },
     /// It planned, and perhaps wrote.
     Planned(Box<Planned>),
 }
@@ -95,6 +111,8 @@ impl Reporter {
 struct Said {
     uid: Option<String>,
     status: Option<ClusterStatus>,
+    /// Whether that is still to be written.
+    unwritten: bool,
     /// Reason of the last thing that is said by Event alone.
     aside: Option<String>,
 }
@@ -109,16 +127,25 @@ pub(crate) async fn write_all(
     let mut said: HashMap<ObjectRef<DeserializeGuard<Cluster>>, Said> = HashMap::new();
     let mut reports = Vec::new();
     while queue.recv_many(&mut reports, usize::MAX).await > 0 {
-        let count = reports.len();
-        for (index, report) in std::mem::take(&mut reports).into_iter().enumerate() {
-            let object = ObjectRef::from_obj(report.cluster.as_ref());
+        let batch = std::mem::take(&mut reports);
+        let objects: Vec<_> =
+            batch.iter().map(|report| ObjectRef::from_obj(report.cluster.as_ref())).collect();
+        let last: HashMap<_, usize> =
+            objects.iter().enumerate().map(|(index, o)| (o.clone(), index)).collect();
+        for (index, (report, object)) in batch.iter().zip(objects).enumerate() {
+            // Of several reports about one object only the last becomes its status.
+            let is_last = last.get(&object) == Some(&index);
             let said = said.entry(object).or_default();
             if said.uid != report.cluster.meta().uid {
                 *said = Said { uid: report.cluster.meta().uid.clone(), ..Said::default() };
             }
-            // Only the last report of a batch becomes a status; one target has one Cluster, so a batch
-            // that mixes Clusters writes a few more than it must, never fewer.
-            write_one(&client, &gateway, &publisher, said, &report, index + 1 == count).await;
+            let written = caught(async {
+                write_one(&client, &gateway, &publisher, said, report, is_last).await;
+                Ok(())
+            });
+            if let Err(error) = written.await {
+                tracing::error!(%error, "a status or an Event was not written");
+            }
         }
     }
 }
@@ -149,11 +176,12 @@ async fn write_one(
     }
     // Events of later reports compare with this status, whether it is written or not.
     if report::same(&before, &status) {
-        said.status = Some(before);
-        return;
+        said.status = Some(before.clone());
+    } else {
+        said.status = Some(status.clone());
+        said.unwritten = true;
     }
-    said.status = Some(status.clone());
-    if !is_last {
+    if !is_last || !said.unwritten {
         return;
     }
     let (namespace, name) = (guard.namespace().unwrap_or_default(), guard.name_any());
@@ -163,6 +191,6 @@ async fn write_one(
             tracing::warn!(%error, "can't write a status; the next pass tries again");
             said.status = None;
         }
-        _ => {}
+        _ => said.unwritten = false,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use awsiam_api::names::FIELD_MANAGER;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
@@ -14,6 +15,7 @@ use tokio::sync::Notify;
 use crate::error::Error;
 use crate::fights::Fights;
 use crate::history::History;
+use crate::observe;
 
 /// Namespace of `aws-auth`.
 pub(crate) const NAMESPACE: &str = "kube-system";
@@ -21,29 +23,14 @@ pub(crate) const NAMESPACE: &str = "kube-system";
 pub(crate) const NAME: &str = "aws-auth";
 
 /// What was last seen of `aws-auth`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) enum Seen {
-    /// Nothing yet: no plan may be made.
-    #[default]
-    Nothing,
+    /// Nothing yet, so that no plan may be made; and why, if the watch said.
+    Nothing(Option<String>),
     /// It is not there.
     Absent,
     /// This.
     Present(Arc<ConfigMap>),
-}
-
-impl Seen {
-    /// The ConfigMap, if there is one.
-    ///
-    /// # Errors
-    /// [`Error::TargetNotRead`] while nothing has been seen.
-    pub(crate) fn config_map(&self) -> Result<Option<Arc<ConfigMap>>, Error> {
-        match self {
-            Seen::Nothing => Err(Error::TargetNotRead),
-            Seen::Absent => Ok(None),
-            Seen::Present(config_map) => Ok(Some(config_map.clone())),
-        }
-    }
 }
 
 /// A target that can be reached.
@@ -63,7 +50,7 @@ impl Target {
             history: History::new(client.clone()),
             client,
             fights: Mutex::default(),
-            seen: Mutex::default(),
+            seen: Mutex::new(Seen::Nothing(None)),
             written: Mutex::default(),
             changed: Notify::new(),
         }
@@ -72,6 +59,11 @@ impl Target {
     /// What was last seen.
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether nothing has been seen yet.
+    pub(crate) fn is_unseen(&self) -> bool {
+        matches!(self.seen(), Seen::Nothing(_))
     }
 
     /// Waits until something changed since the last call that returned.
@@ -108,6 +100,16 @@ impl Target {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&version)
     }
 
+    /// The field manager that wrote this content.
+    pub(crate) fn writer_of(&self, config_map: &ConfigMap) -> String {
+        let writer = if self.wrote(config_map) {
+            Some(FIELD_MANAGER.to_owned())
+        } else {
+            observe::last_writer(config_map)
+        };
+        writer.unwrap_or_else(|| "unknown".to_owned())
+    }
+
     /// Reads `aws-auth` directly: after a refused write only.
     pub(crate) async fn read(&self) -> Result<Option<Arc<ConfigMap>>, Error> {
         let read = self.api().get_opt(NAME).await.map_err(Error::read("ConfigMap aws-auth"))?;
@@ -134,8 +136,20 @@ impl Target {
                     }
                 }
                 Ok(None) => return,
-                Err(error) => tracing::warn!(%error, "the watch on aws-auth broke; taking it up again"),
+                Err(error) => {
+                    tracing::warn!(%error, "the watch on aws-auth broke; taking it up again");
+                    self.broke(&error);
+                }
             }
+        }
+    }
+
+    /// Keeps why nothing has been seen so far; what was seen once stays.
+    fn broke(&self, error: &watcher::Error) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Seen::Nothing(why) = &mut *seen {
+            *why = Some(error.to_string());
+            self.changed.notify_one();
         }
     }
 

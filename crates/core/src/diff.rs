@@ -16,10 +16,15 @@ pub fn unified(before: &Content, after: &Content) -> String {
             continue;
         }
         let name = |side: &str, value: Option<&String>| {
-            if value.is_some() { format!("{side}/kube-system/aws-auth {key}") } else { "/dev/null".to_owned() }
+            if value.is_some() {
+                format!("{side}/kube-system/aws-auth {key}")
+            } else {
+                "/dev/null".to_owned()
+            }
         };
         let empty = String::new();
-        let diff = similar::TextDiff::from_lines(old.unwrap_or(&empty).as_str(), new.unwrap_or(&empty).as_str());
+        let diff =
+            similar::TextDiff::from_lines(old.unwrap_or(&empty).as_str(), new.unwrap_or(&empty).as_str());
         let mut unified = diff.unified_diff();
         let (old_name, new_name) = (name("a", old), name("b", new));
         // Writing to a String does not fail.
@@ -31,7 +36,7 @@ pub fn unified(before: &Content, after: &Content) -> String {
 /// One line about an outcome that is not plainly in effect: state, place, reason, what to do.
 #[must_use]
 pub fn line(outcome: &crate::plan::Outcome) -> String {
-    let mut text = format!("{:?} {}", outcome.state, outcome.key);
+    let mut text = format!("{:?} {} {}", outcome.state, outcome.key.list, outcome.arn());
     if let Some(config) = &outcome.config {
         let _ = write!(text, " (AWSIamConfig {config}");
         if let Some(field) = &outcome.field {
@@ -62,8 +67,11 @@ pub fn summary(plan: &Plan) -> String {
         (count(&[State::Frozen, State::Held]), "kept back"),
         (ours, "unchanged"),
     ];
-    let said: Vec<String> =
-        parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
+    let said: Vec<String> = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{number} {what}"))
+        .collect();
     let foreign: usize = crate::plan::entries(&plan.after.data).values().map(Vec::len).sum();
     if said.is_empty() { format!("no mappings; {foreign} entries in aws-auth") } else { said.join(", ") }
 }

@@ -1,10 +1,11 @@
 //! Which entry answers for an identity, over all lists: roles before users, and within a list as
 //! [`crate::reader::Answers`] says. Accounts answer for nobody by name.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use crate::arn;
-use crate::mapping::{Entry, List};
+use crate::mapping::{Entry, List, Mapping};
 use crate::privilege::MASTERS;
 use crate::reader::Answers;
 
@@ -13,17 +14,18 @@ pub type Place = (List, usize);
 
 /// Who answers, over all entries of the readable lists.
 #[derive(Debug)]
-pub struct Effective<'e> {
-    lists: &'e BTreeMap<List, Vec<Entry>>,
+pub struct Effective<'e, E> {
+    lists: &'e BTreeMap<List, Vec<E>>,
     roles: Answers,
     users: Answers,
 }
 
-impl<'e> Effective<'e> {
+impl<'e, E: Borrow<Entry>> Effective<'e, E> {
     /// Indexes `lists`.
     #[must_use]
-    pub fn of(lists: &'e BTreeMap<List, Vec<Entry>>) -> Self {
-        let answers = |list| Answers::new(list, lists.get(&list).into_iter().flatten());
+    pub fn of(lists: &'e BTreeMap<List, Vec<E>>) -> Self {
+        let entries = |list| lists.get(&list).into_iter().flatten().map(Borrow::borrow);
+        let answers = |list| Answers::new(list, entries(list));
         Self { lists, roles: answers(List::Roles), users: answers(List::Users) }
     }
 
@@ -39,18 +41,18 @@ impl<'e> Effective<'e> {
     /// The entry at a place.
     #[must_use]
     pub fn entry(&self, (list, index): Place) -> Option<&'e Entry> {
-        self.lists.get(&list).and_then(|entries| entries.get(index))
+        self.lists.get(&list).and_then(|entries| entries.get(index)).map(Borrow::borrow)
     }
 
-    /// Whether the identity `arn` gets what `entry` says, whoever of several answers.
+    /// Whether whoever has the ARN of `mapping` gets what it says, whichever of several entries answers.
     #[must_use]
-    pub fn gives(&self, arn: &str, entry: &Entry) -> bool {
-        let answers = self.answers(arn);
+    pub fn gives(&self, mapping: &Mapping) -> bool {
+        let answers = self.answers(&mapping.arn);
         !answers.is_empty()
             && answers
                 .into_iter()
                 .filter_map(|place| self.entry(place))
-                .all(|answer| answer.username == entry.username && answer.groups == entry.groups)
+                .all(|answer| answer.username == mapping.username && answer.groups == mapping.groups)
     }
 
     /// The places of entries that make somebody an administrator, in order: `system:masters` is among
@@ -58,11 +60,11 @@ impl<'e> Effective<'e> {
     #[must_use]
     pub fn administrators(&self) -> Vec<Place> {
         let places = [List::Roles, List::Users].into_iter().flat_map(|list| {
-            let entries = self.lists.get(&list).into_iter().flatten();
+            let entries = self.lists.get(&list).into_iter().flatten().map(Borrow::borrow);
             entries.enumerate().map(move |(index, entry)| ((list, index), entry))
         });
         places
-            .filter(|(place, entry)| {
+            .filter(|(place, entry): &(Place, &Entry)| {
                 entry.groups.iter().any(|group| group == MASTERS)
                     && arn::can_never_match(place.0, &entry.arn).is_none()
                     && self.answers(&entry.arn).contains(place)

@@ -83,7 +83,8 @@ pub fn next(records: &[Record]) -> (usize, u64) {
     let revision = newest(records).map_or(1, |r| r.revision + 1);
     let kept = newest_with_nodes(records).map(|r| r.slot);
     let free = (0..SLOTS).find(|slot| records.iter().all(|r| r.slot != *slot));
-    let oldest = || records.iter().filter(|r| Some(r.slot) != kept).min_by_key(|r| r.revision).map(|r| r.slot);
+    let oldest =
+        || records.iter().filter(|r| Some(r.slot) != kept).min_by_key(|r| r.revision).map(|r| r.slot);
     (free.or_else(oldest).unwrap_or(0), revision)
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::mapping::{Entry, Key, List, fold};
+use crate::mapping::{Entry, Key, List, Mapping, fold};
 
 /// The annotation that holds the ledger.
 pub const ANNOTATION: &str = "awsiam-operator.dev/ledger";
@@ -28,15 +28,15 @@ pub struct KeyHash([u8; HASH_BYTES]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeaningHash([u8; HASH_BYTES]);
 
-fn short_hash(parts: &[&str]) -> [u8; HASH_BYTES] {
-    let mut hasher = Sha256::new();
+fn short_hash<'t>(parts: impl IntoIterator<Item = &'t str>) -> [u8; HASH_BYTES] {
+    let mut bytes = Vec::with_capacity(256);
     for part in parts {
         // The length in front keeps ("ab", "c") and ("a", "bc") apart.
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend(part.as_bytes());
     }
     let mut short = [0; HASH_BYTES];
-    short.iter_mut().zip(hasher.finalize()).for_each(|(to, from)| *to = from);
+    short.iter_mut().zip(Sha256::digest(&bytes)).for_each(|(to, from)| *to = from);
     short
 }
 
@@ -44,7 +44,7 @@ impl KeyHash {
     /// The hash of `key`.
     #[must_use]
     pub fn of(key: &Key) -> Self {
-        Self(short_hash(&[key.list.data_key(), &key.arn]))
+        Self(short_hash([key.list.data_key(), &key.arn]))
     }
 }
 
@@ -52,10 +52,19 @@ impl MeaningHash {
     /// The hash of what `entry` means in `list`.
     #[must_use]
     pub fn of(list: List, entry: &Entry) -> Self {
-        let arn = fold(&entry.arn);
-        let mut parts = vec![list.data_key(), &arn, &entry.username];
-        parts.extend(entry.groups.iter().map(String::as_str));
-        Self(short_hash(&parts))
+        Self::of_parts(list, &entry.arn, &entry.username, &entry.groups)
+    }
+
+    /// The hash of what `mapping` means once it is an entry.
+    #[must_use]
+    pub fn of_mapping(mapping: &Mapping) -> Self {
+        Self::of_parts(mapping.list, &mapping.arn, &mapping.username, &mapping.groups)
+    }
+
+    fn of_parts(list: List, arn: &str, username: &str, groups: &[String]) -> Self {
+        let arn = fold(arn);
+        let head = [list.data_key(), arn.as_str(), username];
+        Self(short_hash(head.into_iter().chain(groups.iter().map(String::as_str))))
     }
 }
 
@@ -151,7 +160,9 @@ pub struct Ledger {
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
 pub enum LedgerError {
     /// Written by a newer version.
-    #[error("the annotation {ANNOTATION} has format {0}, newer than this version of awsiam knows ({VERSION}); upgrade awsiam")]
+    #[error(
+        "the annotation {ANNOTATION} has format {0}, newer than this version of awsiam knows ({VERSION}); upgrade awsiam"
+    )]
     Newer(u32),
     /// Not what we write.
     #[error("the annotation {ANNOTATION} can't be read: {0}")]

@@ -37,7 +37,13 @@ pub fn oddities(data: &BTreeMap<String, String>) -> Vec<Oddity> {
             let key = read.entry.key(list);
             let line = read.position.line;
             let mut say = |reason, message| {
-                found.push(Oddity { data_key: data_key.clone(), key: Some(key.clone()), line, reason, message });
+                found.push(Oddity {
+                    data_key: data_key.clone(),
+                    key: Some(key.clone()),
+                    line,
+                    reason,
+                    message,
+                });
             };
             if list != List::Accounts
                 && !read.entry.arn.is_empty()
@@ -48,7 +54,9 @@ pub fn oddities(data: &BTreeMap<String, String>) -> Vec<Oddity> {
             if let Some(first) = seen.insert(key.clone(), line).filter(|_| !key.arn.is_empty()) {
                 say(
                     "Duplicate",
-                    format!("the ARN stands already on line {first}; of two entries with one ARN one never counts"),
+                    format!(
+                        "the ARN stands already on line {first}; of two entries with one ARN one never counts"
+                    ),
                 );
             }
         }

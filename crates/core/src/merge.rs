@@ -5,7 +5,7 @@ mod claims;
 mod lists;
 mod remainder;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::desired::{DesiredConfig, Refs};
 use crate::ledger::{KeyHash, Ledger, MeaningHash, Owned};
@@ -34,6 +34,8 @@ pub struct Merge<'r> {
     pub edits: BTreeMap<List, Edits>,
     /// The owned entries afterwards.
     pub owned: BTreeMap<KeyHash, Owned>,
+    /// The lists that have some of them, as far as they can be read.
+    pub owned_lists: BTreeSet<List>,
     /// Mappings that must be the effective answer for their ARN afterwards.
     pub admitted: Vec<&'r Mapping>,
     /// Lists that can't be read.
@@ -52,6 +54,16 @@ struct Context<'r, 'l> {
     frozen: Option<(Reason, &'static str)>,
     /// Whether some reference does not resolve: nothing is removed.
     unresolved: Option<&'r str>,
+}
+
+/// What a decision is about.
+struct Subject<'r> {
+    key: Key,
+    hash: KeyHash,
+    /// The config and the row in it.
+    config: Option<String>,
+    field: Option<String>,
+    mapping: Option<&'r Mapping>,
 }
 
 /// One decision, before it is carried into texts and ledger.
@@ -97,6 +109,7 @@ impl<'r> Merge<'r> {
             outcomes: Vec::new(),
             edits: BTreeMap::new(),
             owned: BTreeMap::new(),
+            owned_lists: BTreeSet::new(),
             admitted: Vec::new(),
             unreadable: lists.unreadable(),
         };
@@ -105,14 +118,8 @@ impl<'r> Merge<'r> {
         merge
     }
 
-    fn carry_out(
-        &mut self,
-        lists: &Lists<'_>,
-        key: Key,
-        source: (Option<String>, Option<String>),
-        mapping: Option<&'r Mapping>,
-        decision: Decision,
-    ) {
+    fn carry_out(&mut self, lists: &Lists<'_>, subject: Subject<'r>, decision: Decision) {
+        let Subject { key, hash, config, field, mapping } = subject;
         let edits = self.edits.entry(key.list).or_default();
         let before = decision.replace.or(decision.remove).and_then(|index| lists.entry(key.list, index));
         if let (Some(index), Some(mapping)) = (decision.replace, mapping)
@@ -129,15 +136,16 @@ impl<'r> Merge<'r> {
             edits.append.push(mapping.clone());
         }
         if let Some(owned) = decision.owned {
-            self.owned.insert(KeyHash::of(&key), owned);
+            self.owned.insert(hash, owned);
+            self.owned_lists.insert(key.list);
         }
         if decision.admitted {
             self.admitted.extend(mapping);
         }
         self.outcomes.push(Outcome {
             key,
-            config: source.0,
-            field: source.1,
+            config,
+            field,
             state: decision.state,
             reason: decision.reason,
             message: decision.message,
@@ -189,6 +197,9 @@ impl<'r, 'l> Context<'r, 'l> {
     /// Our entry among those with its key: the one as we wrote it, else the last.
     fn ours(&self, key: &Key, owned: &Owned) -> Option<usize> {
         let found = self.lists.with_key(key);
+        if let [only] = found {
+            return Some(*only);
+        }
         let as_written = |index: &&usize| {
             self.entry(key, **index).is_some_and(|e| MeaningHash::of(key.list, e) == owned.meaning)
         };
@@ -209,4 +220,4 @@ impl<'r, 'l> Context<'r, 'l> {
 }
 
 /// The keys that mappings claimed.
-type Claimed = HashSet<Key>;
+type Claimed = HashSet<KeyHash>;

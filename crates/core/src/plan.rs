@@ -227,6 +227,15 @@ pub struct Outcome {
     pub after: Option<Mapping>,
 }
 
+impl Outcome {
+    /// The ARN or account id as somebody wrote it: the wanted mapping, else the entry, else the key.
+    #[must_use]
+    pub fn arn(&self) -> &str {
+        let wanted = self.after.as_ref().map(|mapping| mapping.arn.as_str());
+        wanted.or(self.before.as_ref().map(|entry| entry.arn.as_str())).unwrap_or(&self.key.arn)
+    }
+}
+
 /// Why nothing at all is written to the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Blocked {
@@ -480,7 +489,11 @@ fn count(lists: &Lists<'_>, merge: &Merge<'_>) -> Counts {
 }
 
 /// The generations of all configs that were read or still own entries.
-fn config_versions(request: &Request<'_>, old: &Ledger, merge: &Merge<'_>) -> BTreeMap<String, ConfigVersion> {
+fn config_versions(
+    request: &Request<'_>,
+    old: &Ledger,
+    merge: &Merge<'_>,
+) -> BTreeMap<String, ConfigVersion> {
     let owners: BTreeSet<&str> = merge.owned.values().map(|o| o.config.as_str()).collect();
     let mut versions: BTreeMap<String, ConfigVersion> = old
         .configs

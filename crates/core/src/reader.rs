@@ -5,6 +5,8 @@ mod accounts;
 mod answers;
 mod fields;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use answers::Answers;
 

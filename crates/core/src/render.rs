@@ -73,8 +73,12 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
-            ' '..='~' | '\u{A0}'..='\u{2027}' | '\u{202A}'..='\u{D7FF}' | '\u{E000}'..='\u{FEFE}'
-            | '\u{FF00}'..='\u{FFFD}' | '\u{10000}'.. => quoted.push(c),
+            ' '..='~'
+            | '\u{A0}'..='\u{2027}'
+            | '\u{202A}'..='\u{D7FF}'
+            | '\u{E000}'..='\u{FEFE}'
+            | '\u{FF00}'..='\u{FFFD}'
+            | '\u{10000}'.. => quoted.push(c),
             _ => {
                 let _ = write!(quoted, "\\u{:04x}", u32::from(c));
             }
@@ -96,8 +100,11 @@ mod tests {
 
     #[test]
     fn a_role_is_written_with_lower_case_keys_and_the_lists_indentation() {
-        let text =
-            block_item(&mapping(List::Roles, "admin:{{SessionName}}", &["system:masters", "on"]), "  ", "\r\n");
+        let text = block_item(
+            &mapping(List::Roles, "admin:{{SessionName}}", &["system:masters", "on"]),
+            "  ",
+            "\r\n",
+        );
         assert_eq!(
             text,
             "  - rolearn: arn:aws:iam::111122223333:role/Dev\r\n    username: \"admin:{{SessionName}}\"\r\n    groups:\r\n    - system:masters\r\n    - \"on\"\r\n"
@@ -120,7 +127,9 @@ mod tests {
 
     #[test]
     fn what_a_yaml_reader_could_mistake_is_quoted() {
-        for text in ["", "yes", "Off", "1_000", "0x1", "~", "a b", "a:", "- a", "{a}", ".inf", "null", "a#b", "ü"] {
+        for text in
+            ["", "yes", "Off", "1_000", "0x1", "~", "a b", "a:", "- a", "{a}", ".inf", "null", "a#b", "ü"]
+        {
             assert!(scalar(text).starts_with('"'), "{text}");
         }
         for text in ["admin", "arn:aws:iam::1:user/a/b+c=d,e.f@g-h_i", "system:masters"] {

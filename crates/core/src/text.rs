@@ -82,7 +82,8 @@ impl<'t> Layout<'t> {
             _ => "\n",
         };
         let borrowed_break = !text.is_empty() && !text.ends_with('\n');
-        let whole = if borrowed_break { Cow::Owned(format!("{text}{line_break}")) } else { Cow::Borrowed(text) };
+        let whole =
+            if borrowed_break { Cow::Owned(format!("{text}{line_break}")) } else { Cow::Borrowed(text) };
         let (shape, anchored) = match &block.document {
             None => (Shape::Blank, BTreeSet::new()),
             Some(_) if BLANKS.contains(&text.trim()) => (Shape::Blank, BTreeSet::new()),
@@ -240,7 +241,8 @@ fn line_end(text: &str, at: usize) -> usize {
 
 fn splice(text: &str, mut splices: Vec<(Range<usize>, String)>) -> String {
     splices.sort_by_key(|(range, _)| (range.start, range.end));
-    let mut result = String::with_capacity(text.len() + splices.iter().map(|(_, new)| new.len()).sum::<usize>());
+    let mut result =
+        String::with_capacity(text.len() + splices.iter().map(|(_, new)| new.len()).sum::<usize>());
     let mut at = 0;
     for (range, new) in splices {
         result.push_str(text.get(at..range.start).unwrap_or_default());
@@ -322,8 +324,9 @@ fn anchored_items(document: &Document<'_>) -> BTreeSet<usize> {
     let Value::Sequence { items, .. } = &document.node(root).value else { return BTreeSet::new() };
     let mut owner: BTreeMap<NodeId, usize> = BTreeMap::new();
     let mut aliases: Vec<(usize, NodeId)> = Vec::new();
+    let mut open: Vec<NodeId> = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let mut open = vec![item.node];
+        open.push(item.node);
         while let Some(id) = open.pop() {
             let node = document.node(id);
             if node.anchor.is_some() {

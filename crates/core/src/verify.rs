@@ -1,6 +1,7 @@
 //! Reads a new text before it is written: every foreign entry exactly as before, every admitted mapping
 //! the effective answer for its ARN, and nothing else. Trusts no edit.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::effective::Effective;
@@ -21,19 +22,22 @@ pub enum Mismatch {
 
 /// The entries of the readable lists after `edits`, as planned.
 #[must_use]
-pub fn expected(lists: &Lists<'_>, edits: &BTreeMap<List, Edits>) -> BTreeMap<List, Vec<Entry>> {
-    let of = |list: List| -> Vec<Entry> {
+pub fn expected<'l>(
+    lists: &'l Lists<'_>,
+    edits: &BTreeMap<List, Edits>,
+) -> BTreeMap<List, Vec<Cow<'l, Entry>>> {
+    let of = |list: List| -> Vec<Cow<'l, Entry>> {
         let none = Edits::default();
         let edits = edits.get(&list).unwrap_or(&none);
         let kept = lists.side(list).entries().enumerate().filter_map(|(index, entry)| {
             let item = lists.item(list, index)?;
             match edits.replace.get(&item) {
                 _ if edits.remove.contains(&item) => None,
-                Some(mapping) => Some(Entry::from(mapping)),
-                None => Some(entry.clone()),
+                Some(mapping) => Some(Cow::Owned(Entry::from(mapping))),
+                None => Some(Cow::Borrowed(entry)),
             }
         });
-        kept.chain(edits.append.iter().map(Entry::from)).collect()
+        kept.chain(edits.append.iter().map(|mapping| Cow::Owned(Entry::from(mapping)))).collect()
     };
     lists.sides().filter(|side| side.is_readable()).map(|side| (side.list, of(side.list))).collect()
 }
@@ -57,7 +61,7 @@ pub fn check(
         List::Accounts => !expected
             .get(&List::Accounts)
             .is_some_and(|accounts| accounts.iter().any(|account| account.arn == mapping.arn)),
-        List::Roles | List::Users => !effective.gives(&mapping.arn, &Entry::from(**mapping)),
+        List::Roles | List::Users => !effective.gives(mapping),
     });
     mismatches.extend(denied.map(|mapping| Mismatch::Mapping(mapping.key())));
     mismatches
@@ -66,20 +70,22 @@ pub fn check(
 fn check_list(
     list: List,
     edits: &Edits,
-    expected: Option<&Vec<Entry>>,
+    expected: Option<&Vec<Cow<'_, Entry>>>,
     data: &BTreeMap<String, String>,
 ) -> Vec<Mismatch> {
     let text = data.get(list.data_key()).map(String::as_str).unwrap_or_default();
     let as_planned = reader::read(list, text).is_ok_and(|block| {
         let read = block.entries.iter().map(|e| &e.entry);
-        expected.is_some_and(|expected| expected.iter().eq(read))
+        expected.is_some_and(|expected| expected.iter().map(Cow::as_ref).eq(read))
     });
     if as_planned {
         return Vec::new();
     }
     let ours = edits.append.iter().chain(edits.replace.values());
-    let broken: Vec<Mismatch> =
-        ours.filter(|mapping| !reads_alone(mapping)).map(|mapping| Mismatch::Mapping(mapping.key())).collect();
+    let broken: Vec<Mismatch> = ours
+        .filter(|mapping| !reads_alone(mapping))
+        .map(|mapping| Mismatch::Mapping(mapping.key()))
+        .collect();
     if broken.is_empty() { vec![Mismatch::List(list)] } else { broken }
 }
 

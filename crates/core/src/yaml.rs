@@ -2,6 +2,7 @@
 //! It must not be stricter or laxer than that reader, because the authenticator and kubectl read with it.
 
 mod budget;
+mod collections;
 mod composer;
 mod data;
 mod json;
@@ -10,6 +11,8 @@ mod resolve;
 mod scalars;
 mod scanner;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod text;
 mod timestamp;
 mod token;

@@ -9,7 +9,8 @@ use awsiam_core::mapping::{Key, List};
 use awsiam_core::plan::{Blocked, ConflictPolicy, LastAdminAllowance, Note, State};
 use awsiam_core::privilege::MastersRule;
 use support::{
-    MASTERS, NODES, Target, account, config, find, in_state, missing, role, role_arn, said, user, with_refused,
+    MASTERS, NODES, Target, account, config, find, in_state, missing, role, role_arn, said, user,
+    with_refused,
 };
 
 /// A hand-written entry, with everything that a printer would lose.
@@ -163,7 +164,8 @@ mod node_entries_are_nobodys {
         for node in nodes {
             for list in [List::Roles, List::Users] {
                 for conflicts in [ConflictPolicy::Refuse, ConflictPolicy::Adopt] {
-                    let text = node_role(node).replace("rolearn", if list == List::Roles { "rolearn" } else { "userarn" });
+                    let text = node_role(node)
+                        .replace("rolearn", if list == List::Roles { "rolearn" } else { "userarn" });
                     let mut target = Target::holding(list, &text).wanting([config("team", [dev()])]);
                     target.conflicts = conflicts;
                     let plan = target.apply();
@@ -262,7 +264,10 @@ mod an_owned_entry_goes_only_when_nobody_wants_it {
             (vec![other(), missing("team")], "ConfigUnresolved"),
             (vec![other(), in_state(team(), undecodable)], "ConfigUnresolved"),
             (vec![other(), in_state(team(), disagrees.clone())], "ConfigDisagrees"),
-            (vec![other(), in_state(config("team", [role("Dev", "new", &[])]), disagrees)], "ConfigDisagrees"),
+            (
+                vec![other(), in_state(config("team", [role("Dev", "new", &[])]), disagrees)],
+                "ConfigDisagrees",
+            ),
             (vec![in_state(team(), ConfigState::Suspended)], "Suspended"),
             (vec![in_state(config("team", [role("Dev", "new", &[])]), ConfigState::Suspended)], "Suspended"),
             (vec![with_refused(team(), Some(dev_key))], "RuleRefused"),
@@ -503,7 +508,8 @@ mod conflicts {
     fn a_user_in_two_spellings_is_a_conflict_because_chance_answers() {
         let spelt = |arn: &str, name: &str| format!("- userarn: {arn}\n  username: {name}\n");
         let text = spelt(&support::user_arn("Bob"), "x") + &spelt(&support::user_arn("BOB"), "y");
-        let mut target = Target::holding(List::Users, &text).wanting([config("team", [user("bob", "x", &[])])]);
+        let mut target =
+            Target::holding(List::Users, &text).wanting([config("team", [user("bob", "x", &[])])]);
         for conflicts in [ConflictPolicy::Refuse, ConflictPolicy::Adopt] {
             target.conflicts = conflicts;
             let plan = target.apply();
@@ -523,7 +529,8 @@ mod conflicts {
             assert!(!plan.has_write());
         }
         let in_roles = format!("- rolearn: {}\n  username: x\n", support::user_arn("bob"));
-        let mut target = Target::holding(List::Roles, &in_roles).wanting([config("team", [user("bob", "bob", &[])])]);
+        let mut target =
+            Target::holding(List::Roles, &in_roles).wanting([config("team", [user("bob", "bob", &[])])]);
         assert_eq!(find(&target.apply(), &support::user_arn("bob")).unwrap().reason.name(), "OtherList");
     }
 
@@ -531,8 +538,8 @@ mod conflicts {
     fn letters_that_the_authenticator_takes_for_ours_are_ours_in_its_eyes() {
         // U+017F and U+212A equal s and k for Go's EqualFold.
         let text = block("Clu\u{17f}ter\u{212a}ey", "x", "y");
-        let mut target = Target::holding(List::Roles, &text)
-            .wanting([config("team", [role("ClusterKey", "dev", &[])])]);
+        let mut target =
+            Target::holding(List::Roles, &text).wanting([config("team", [role("ClusterKey", "dev", &[])])]);
         assert_eq!(said(&target.apply(), "ClusterKey"), Some((State::Conflict, "Conflict")));
         assert_eq!(target.roles(), text);
     }
@@ -573,8 +580,8 @@ mod verified_before_it_is_written {
     fn a_text_in_which_a_foreign_entry_would_change_is_left_as_it_is() {
         // The lent line break would become part of the last entry's username.
         let text = format!("- rolearn: {}\n  username: |\n    x", role_arn("Keep"));
-        let mut target = Target::holding(List::Roles, &text)
-            .wanting([config("team", [dev(), user("bob", "bob", &[])])]);
+        let mut target =
+            Target::holding(List::Roles, &text).wanting([config("team", [dev(), user("bob", "bob", &[])])]);
         let plan = target.apply();
         assert_eq!(target.roles(), text);
         assert_eq!(said(&plan, "Dev"), Some((State::Held, "VerificationFailed")));
@@ -583,8 +590,24 @@ mod verified_before_it_is_written {
 
     #[test]
     fn what_is_written_reads_back_as_the_mapping_whatever_its_characters() {
-        for username in ["a: b", "*x", "&x", "- a", "\"", "'", "#", "é\u{85}\u{2028}", "\u{1}", "😀", "yes", "1e3", "~", "\\n"] {
-            let mut target = Target::new().wanting([config("team", [role("Dev", username, &[username, "b"])])]);
+        for username in [
+            "a: b",
+            "*x",
+            "&x",
+            "- a",
+            "\"",
+            "'",
+            "#",
+            "é\u{85}\u{2028}",
+            "\u{1}",
+            "😀",
+            "yes",
+            "1e3",
+            "~",
+            "\\n",
+        ] {
+            let mut target =
+                Target::new().wanting([config("team", [role("Dev", username, &[username, "b"])])]);
             target.apply();
             let entries = target.entries(List::Roles);
             let entry = entries.first().unwrap_or_else(|| panic!("{username:?}: {}", target.roles()));
@@ -684,7 +707,8 @@ mod the_ledger {
             target.owned_before = true;
             target.want([config("team", [dev()])]);
             let plan = target.apply();
-            let keys = vec![Key::new(List::Roles, &role_arn("oncall")), Key::new(List::Roles, &role_arn("Admin"))];
+            let keys =
+                vec![Key::new(List::Roles, &role_arn("oncall")), Key::new(List::Roles, &role_arn("Admin"))];
             assert!(plan.notes.contains(&Note::PossiblyOrphaned { keys }), "{:?}", plan.notes);
             assert_eq!(said(&plan, "Dev"), Some((State::InEffect, "Listed")));
             assert_eq!(target.owned(), 1);
@@ -753,7 +777,10 @@ mod drift_is_repaired {
         target.delete();
         let plan = target.apply();
         assert!(!plan.present);
-        assert_eq!(target.roles(), format!("{NODES}# the on-call team, see wiki\n{}", block("Dev", "dev", "devs")));
+        assert_eq!(
+            target.roles(),
+            format!("{NODES}# the on-call team, see wiki\n{}", block("Dev", "dev", "devs"))
+        );
         assert_eq!(target.owned(), 1);
         let left_out = vec![Key::new(List::Roles, &role_arn("oncall"))];
         assert!(plan.notes.contains(&Note::Recreated { revision: Some(1), left_out }), "{:?}", plan.notes);
@@ -848,9 +875,8 @@ mod the_history {
     fn repeats_are_collapsed_and_a_changed_ledger_is_a_new_content() {
         let mut target = with_dev();
         target.record();
-        let needed = |t: &Target| {
-            history::needs_record(&t.history, &t.observed.data, t.observed.ledger.as_deref())
-        };
+        let needed =
+            |t: &Target| history::needs_record(&t.history, &t.observed.data, t.observed.ledger.as_deref());
         assert!(!needed(&target));
         target.observed.ledger = None;
         assert!(needed(&target));
@@ -994,7 +1020,8 @@ mod the_result_must_fit {
     #[test]
     fn data_over_one_mebibyte_is_refused() {
         let filler = "#".repeat(1024 * 1024 - 150);
-        let mut target = Target::holding(List::Roles, &format!("{filler}\n")).wanting([config("team", [dev()])]);
+        let mut target =
+            Target::holding(List::Roles, &format!("{filler}\n")).wanting([config("team", [dev()])]);
         assert!(target.plan().has_write());
         target.observed.binary_bytes = 200;
         let plan = target.plan();

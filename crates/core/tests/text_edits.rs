@@ -72,11 +72,31 @@ fn into_a_block_list_it_goes_at_the_end_as_the_list_is_written() {
             windows(&format!("{THEIRS}{OURS}")).trim_end_matches("\r\n"),
         ),
         case("comment and blanks behind", format!("{THEIRS}# end\n\n"), format!("{THEIRS}# end\n\n{OURS}")),
-        case("comment behind, no final break", format!("{THEIRS}# end"), format!("{THEIRS}# end\n{}", without_break(OURS))),
-        case("comment in front and in line", format!("# a\n{}", THEIRS.replace("T\n", "T # b\n")), format!("# a\n{}{OURS}", THEIRS.replace("T\n", "T # b\n"))),
-        case("a dash on a line of its own", THEIRS.replacen("- ", "-\n  ", 1), format!("{}{OURS}", THEIRS.replacen("- ", "-\n  ", 1))),
-        case("block scalars", format!("{THEIRS}  x: |\n    a\n\n"), format!("{THEIRS}  x: |\n    a\n\n{OURS}")),
-        case("malformed entries stay", format!("- 5\n- username: x\n{THEIRS}"), format!("- 5\n- username: x\n{THEIRS}{OURS}")),
+        case(
+            "comment behind, no final break",
+            format!("{THEIRS}# end"),
+            format!("{THEIRS}# end\n{}", without_break(OURS)),
+        ),
+        case(
+            "comment in front and in line",
+            format!("# a\n{}", THEIRS.replace("T\n", "T # b\n")),
+            format!("# a\n{}{OURS}", THEIRS.replace("T\n", "T # b\n")),
+        ),
+        case(
+            "a dash on a line of its own",
+            THEIRS.replacen("- ", "-\n  ", 1),
+            format!("{}{OURS}", THEIRS.replacen("- ", "-\n  ", 1)),
+        ),
+        case(
+            "block scalars",
+            format!("{THEIRS}  x: |\n    a\n\n"),
+            format!("{THEIRS}  x: |\n    a\n\n{OURS}"),
+        ),
+        case(
+            "malformed entries stay",
+            format!("- 5\n- username: x\n{THEIRS}"),
+            format!("- 5\n- username: x\n{THEIRS}{OURS}"),
+        ),
         case("byte order mark", format!("\u{feff}{THEIRS}"), format!("\u{feff}{THEIRS}{OURS}")),
         case("a tag on the list", format!("!!seq\n{THEIRS}"), format!("!!seq\n{THEIRS}{OURS}")),
     ]);
@@ -86,12 +106,28 @@ fn into_a_block_list_it_goes_at_the_end_as_the_list_is_written() {
 fn into_the_first_document_it_goes_and_the_rest_stays() {
     check([
         case("behind a marker", format!("---\n{THEIRS}"), format!("---\n{THEIRS}{OURS}")),
-        case("behind a comment and a marker", format!("# a\n--- # b\n{THEIRS}"), format!("# a\n--- # b\n{THEIRS}{OURS}")),
-        case("before the next document", format!("{THEIRS}---\n- not: read\n"), format!("{THEIRS}{OURS}---\n- not: read\n")),
+        case(
+            "behind a comment and a marker",
+            format!("# a\n--- # b\n{THEIRS}"),
+            format!("# a\n--- # b\n{THEIRS}{OURS}"),
+        ),
+        case(
+            "before the next document",
+            format!("{THEIRS}---\n- not: read\n"),
+            format!("{THEIRS}{OURS}---\n- not: read\n"),
+        ),
         case("before the end marker", format!("{THEIRS}...\n"), format!("{THEIRS}{OURS}...\n")),
         case("end marker without break", format!("{THEIRS}..."), format!("{THEIRS}{OURS}...")),
-        case("comments before the next document", format!("{THEIRS}# x\n--- oops"), format!("{THEIRS}# x\n{OURS}--- oops")),
-        case("broken text behind the end", format!("{THEIRS}---\n\t}}{{"), format!("{THEIRS}{OURS}---\n\t}}{{")),
+        case(
+            "comments before the next document",
+            format!("{THEIRS}# x\n--- oops"),
+            format!("{THEIRS}# x\n{OURS}--- oops"),
+        ),
+        case(
+            "broken text behind the end",
+            format!("{THEIRS}---\n\t}}{{"),
+            format!("{THEIRS}{OURS}---\n\t}}{{"),
+        ),
         case("a flow list before the next document", "[]\n---\n- x\n", format!("[{FLOW}]\n---\n- x\n")),
     ]);
 }
@@ -102,14 +138,26 @@ fn into_a_flow_list_it_goes_after_the_last_item_with_a_comma() {
         case("one line", format!("[{THEIR_FLOW}]\n"), format!("[{THEIR_FLOW}, {FLOW}]\n")),
         case("no final break", format!("[{THEIR_FLOW}]"), format!("[{THEIR_FLOW}, {FLOW}]")),
         case("a trailing comma", format!("[{THEIR_FLOW}, ]"), format!("[{THEIR_FLOW}, {FLOW}, ]")),
-        case("a comment behind", format!("[\n  {THEIR_FLOW} # a, b ]\n]"), format!("[\n  {THEIR_FLOW}, {FLOW} # a, b ]\n]")),
-        case("windows", format!("[\r\n  {THEIR_FLOW}\r\n]\r\n"), format!("[\r\n  {THEIR_FLOW}, {FLOW}\r\n]\r\n")),
+        case(
+            "a comment behind",
+            format!("[\n  {THEIR_FLOW} # a, b ]\n]"),
+            format!("[\n  {THEIR_FLOW}, {FLOW} # a, b ]\n]"),
+        ),
+        case(
+            "windows",
+            format!("[\r\n  {THEIR_FLOW}\r\n]\r\n"),
+            format!("[\r\n  {THEIR_FLOW}, {FLOW}\r\n]\r\n"),
+        ),
         case("empty with a comment", "[\n  # nobody yet\n]\n", format!("[{FLOW}\n  # nobody yet\n]\n")),
         case("empty with a comment behind", "[] # nobody\n", format!("[{FLOW}] # nobody\n")),
         case("empty with blanks", "[ ]\n", format!("[{FLOW} ]\n")),
         case("empty behind a marker", "--- []\n", format!("--- [{FLOW}]\n")),
         case("byte order mark", "\u{feff}[]", format!("\u{feff}[{FLOW}]")),
-        case("JSON", r#"[{"rolearn":"arn:aws:iam::111122223333:role/T"}]"#, format!(r#"[{{"rolearn":"arn:aws:iam::111122223333:role/T"}}, {FLOW}]"#)),
+        case(
+            "JSON",
+            r#"[{"rolearn":"arn:aws:iam::111122223333:role/T"}]"#,
+            format!(r#"[{{"rolearn":"arn:aws:iam::111122223333:role/T"}}, {FLOW}]"#),
+        ),
         case("anchored list", format!("&all [{THEIR_FLOW}]"), format!("&all [{THEIR_FLOW}, {FLOW}]")),
     ]);
 }
@@ -125,8 +173,10 @@ fn a_json_text_stays_json() {
 
 #[test]
 fn what_holds_nothing_is_replaced_and_put_back() {
-    let blanks =
-        ["", " ", "\n", " \n\n", "''", "\"\"", "``", " '' \n", "[]", "[]\n", " []\n", "null", "~", "~\n", "NULL", "Null\n"];
+    let blanks = [
+        "", " ", "\n", " \n\n", "''", "\"\"", "``", " '' \n", "[]", "[]\n", " []\n", "null", "~", "~\n",
+        "NULL", "Null\n",
+    ];
     check(blanks.into_iter().map(|text| case("blank", text, OURS)));
     check([case("windows", "[]\r\n", windows(OURS))]);
 }
@@ -167,18 +217,16 @@ fn after_comments_alone_our_list_is_appended() {
 
 #[test]
 fn an_entry_goes_with_the_lines_from_its_dash_to_its_last_token() {
-    let with = |between: &str| format!("{THEIRS}# above\n{}# below\n{between}{NODES}", OURS.replace("- g\n", "- g # ours\n"));
-    let mut target =
-        Target::holding(List::Roles, THEIRS).wanting([config("team", [ours()])]).applied();
+    let with = |between: &str| {
+        format!("{THEIRS}# above\n{}# below\n{between}{NODES}", OURS.replace("- g\n", "- g # ours\n"))
+    };
+    let mut target = Target::holding(List::Roles, THEIRS).wanting([config("team", [ours()])]).applied();
     target.edit(List::Roles, with("\n\n"));
     target.want([config("team", [role("O", "changed", &[])])]);
     target.apply();
     assert_eq!(
         target.roles(),
-        format!(
-            "{THEIRS}# above\n- rolearn: {}\n  username: changed\n# below\n\n\n{NODES}",
-            role_arn("O")
-        )
+        format!("{THEIRS}# above\n- rolearn: {}\n  username: changed\n# below\n\n\n{NODES}", role_arn("O"))
     );
     target.want([]);
     target.apply();
@@ -216,7 +264,10 @@ fn in_a_flow_list_a_removal_takes_one_comma() {
         (format!("[{FLOW}]"), "[]".to_owned()),
         (format!("[ {FLOW} , ]"), "[  ]".to_owned()),
         (format!("[{THEIR_FLOW}, # a, b\n {FLOW}\n]"), format!("[{THEIR_FLOW} # a, b\n \n]")),
-        (format!("[{THEIR_FLOW} # x\n, {FLOW}, {THEIR_FLOW}]"), format!("[{THEIR_FLOW} # x\n, {THEIR_FLOW}]")),
+        (
+            format!("[{THEIR_FLOW} # x\n, {FLOW}, {THEIR_FLOW}]"),
+            format!("[{THEIR_FLOW} # x\n, {THEIR_FLOW}]"),
+        ),
         (format!("[{FLOW} # mine, all\n, {THEIR_FLOW}]"), format!("[ # mine, all\n {THEIR_FLOW}]")),
     ];
     for (before, after) in cases {
@@ -313,7 +364,8 @@ fn texts_that_the_authenticator_refuses_are_unreadable_and_stay() {
 
 fn stay_unreadable(texts: impl IntoIterator<Item = String>) {
     for text in texts {
-        let mut target = Target::holding(List::Roles, &text).wanting([config("team", [ours(), account("111122223333")])]);
+        let mut target =
+            Target::holding(List::Roles, &text).wanting([config("team", [ours(), account("111122223333")])]);
         let plan = target.apply();
         assert_eq!(said(&plan, "O"), Some((State::Held, "Unreadable")), "{text:?}");
         assert_eq!(plan.unreadable.len(), 1, "{text:?}");
@@ -348,7 +400,11 @@ fn what_the_authenticator_does_not_read_behind_a_list_stays_behind_it() {
 fn what_we_write_is_what_the_authenticator_reads_best() {
     let mut target = Target::new().wanting([config(
         "team",
-        [role("O", "admin:{{SessionName}}", &["yes", "a b"]), support::user("bob", "bob", &[]), account("012345678901")],
+        [
+            role("O", "admin:{{SessionName}}", &["yes", "a b"]),
+            support::user("bob", "bob", &[]),
+            account("012345678901"),
+        ],
     )]);
     target.apply();
     assert_eq!(
@@ -372,7 +428,8 @@ fn accounts_come_and_go_like_the_others() {
         ("[\"444455556666\" ,]", "[\"444455556666\", \"111122223333\" ,]"),
         ("[]", "- \"111122223333\"\n"),
     ] {
-        let mut target = Target::holding(List::Accounts, before).wanting([config("team", [account("111122223333")])]);
+        let mut target =
+            Target::holding(List::Accounts, before).wanting([config("team", [account("111122223333")])]);
         target.apply();
         assert_eq!(target.text(List::Accounts), after);
         target.want([]);

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use awsiam_core::diff;
+use awsiam_core::plan::Content;
 use awsiam_tests::control_plane::ControlPlane;
 use awsiam_tests::process::{Process, binary};
 use awsiam_tests::stage;
@@ -72,15 +74,15 @@ async fn demo() -> Result<(), Anything> {
     demo.title("kubectl apply -f examples/");
     print!("{}", demo.kubectl(&["apply", "-f", demo.examples.to_str().unwrap_or_default()])?);
 
-    demo.title("awsiam diff --local default/here: what the operator would change");
-    let diff = demo.awsiam(&["diff", "--local", "default/here"])?;
+    demo.title("awsiam diff --local default/local: what the operator would change");
+    let diff = demo.awsiam(&["diff", "--local", "default/local"])?;
     print!("{diff}");
 
     demo.title("The operator starts, under the chart's rights");
     let kubeconfig = demo.plane.service_account_kubeconfig(stage::OPERATOR_NAMESPACE, "awsiam").await?;
     let log = demo.plane.folder().join("awsiam.log");
     let started = Instant::now();
-    let mut operator = Process::start(&kubeconfig, "default/here", &[], &log)?;
+    let mut operator = Process::start(&kubeconfig, "default/local", &[], &log)?;
     demo.until("Ready", || demo.ready())?;
     println!("Ready after {:.1} s. aws-auth now:\n", started.elapsed().as_secs_f64());
     demo.show_aws_auth()?;
@@ -88,9 +90,9 @@ async fn demo() -> Result<(), Anything> {
 
     demo.title("Somebody edits one of our entries by hand");
     let text = demo.map_roles()?;
-    let edited = text.replacen("username: platform-admin", "username: somebody-else", 1);
+    let edited = text.replacen("viewer:{{SessionName}}", "everybody", 1);
     if edited == text {
-        return Err("examples/ no longer maps username platform-admin, which the demo edits".into());
+        return Err("examples/ no longer maps username viewer:{{SessionName}}, which the demo edits".into());
     }
     demo.patch_map_roles(&edited)?;
     let started = Instant::now();
@@ -100,12 +102,11 @@ async fn demo() -> Result<(), Anything> {
     println!("  {}", demo.events("DriftRepaired")?);
 
     demo.title("A mapping is taken out of the AWSIamConfig: exactly that entry goes");
-    demo.kubectl(&["patch", "awsiamconfig", "platform", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/mapRoles/1"}]"#])?;
+    demo.kubectl(&["patch", "awsiamconfig", "team-access", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/mapRoles/1"}]"#])?;
     demo.until("the removal", || Ok(demo.map_roles()? != text))?;
     let after = demo.map_roles()?;
-    for line in text.lines().filter(|line| !after.contains(line)) {
-        println!("  - {line}");
-    }
+    let content = |text: &str| Content { data: [("mapRoles".to_owned(), text.to_owned())].into(), ledger: None };
+    print!("{}", diff::unified(&content(&text), &content(&after)));
     demo.until("Ready", || demo.ready())?;
     println!("\nEverything else is as it was:\n");
     demo.show_aws_auth()?;
@@ -155,10 +156,13 @@ impl Demo {
     }
 
     fn show_aws_auth(&self) -> Result<(), Anything> {
-        let template = r#"{{range $key, $text := .data}}{{$key}}: |{{"\n"}}{{$text}}{{end}}"#;
-        let text = self.kubectl(&["-n", "kube-system", "get", "configmap", "aws-auth", "-o", &format!("go-template={template}")])?;
-        for line in text.lines() {
-            println!("  {line}");
+        let json = self.kubectl(&["-n", "kube-system", "get", "configmap", "aws-auth", "-o", "json"])?;
+        let config_map: k8s_openapi::api::core::v1::ConfigMap = serde_json::from_str(&json)?;
+        for (key, text) in stage::data(&config_map) {
+            println!("  {key}: |");
+            for line in text.lines() {
+                println!("    {line}");
+            }
         }
         Ok(())
     }
@@ -175,7 +179,7 @@ impl Demo {
 
     fn ready(&self) -> Result<bool, Anything> {
         let path = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
-        Ok(self.kubectl(&["get", "clusters.anywhere.eks.amazonaws.com", "here", "-o", path])? == "True")
+        Ok(self.kubectl(&["get", "clusters.anywhere.eks.amazonaws.com", "local", "-o", path])? == "True")
     }
 
     fn events(&self, reason: &str) -> Result<String, Anything> {

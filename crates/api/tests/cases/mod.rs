@@ -40,7 +40,8 @@ struct Line {
 
 /// Every case of the table.
 pub(crate) fn all() -> Vec<Case> {
-    let lines: Vec<Line> = serde_saphyr::from_str(include_str!("../admission-cases.yaml")).expect("the table");
+    let lines: Vec<Line> =
+        serde_saphyr::from_str(include_str!("../admission-cases.yaml")).expect("the table");
     lines.into_iter().map(Case::from).collect()
 }
 
@@ -108,13 +109,15 @@ pub(crate) fn arns() -> Vec<String> {
         "saml-provider/x",
         "",
     ];
-    let mut arns: Vec<String> = ["", " ", "arn", "arn:", "arn:aws:iam::", ":::::", "Ä"].map(str::to_owned).into();
+    let mut arns: Vec<String> =
+        ["", " ", "arn", "arn:", "arn:aws:iam::", ":::::", "Ä"].map(str::to_owned).into();
     for scheme in schemes {
         for partition in partitions {
             for service in services {
                 for account in accounts {
                     arns.extend(
-                        resources.map(|resource| format!("{scheme}:{partition}:{service}:{account}:{resource}")),
+                        resources
+                            .map(|resource| format!("{scheme}:{partition}:{service}:{account}:{resource}")),
                     );
                 }
             }

@@ -97,7 +97,8 @@ fn what_is_no_user_is_named() {
 #[test]
 fn an_account_id_is_twelve_digits() {
     assert_eq!(AccountId::parse("012345678901").unwrap().as_str(), "012345678901");
-    for text in ["", "12345678901", "1234567890123", "12345678901x", "١٢٣٤٥٦٧٨٩٠١٢", " 12345678901"] {
+    for text in ["", "12345678901", "1234567890123", "12345678901x", "١٢٣٤٥٦٧٨٩٠١٢", " 12345678901"]
+    {
         assert_eq!(AccountId::parse(text), Err(ArnError::BadAccount), "{text:?}");
     }
 }
@@ -129,7 +130,10 @@ fn an_arn_of_anything_has_a_partition() {
 fn another_partition_is_refused_when_one_is_asked_for() {
     let china = RoleArn::parse("arn:aws-cn:iam::111122223333:role/Admin").unwrap();
     assert_eq!(china.clone().in_partition(Partition::AwsCn), Ok(china.clone()));
-    assert_eq!(china.in_partition(Partition::Aws), Err(ArnError::WrongPartition { expected: Partition::Aws }));
+    assert_eq!(
+        china.in_partition(Partition::Aws),
+        Err(ArnError::WrongPartition { expected: Partition::Aws })
+    );
 }
 
 #[test]
@@ -158,7 +162,10 @@ fn a_region_lies_in_one_partition() {
 
 #[test]
 fn a_session_is_known_by_its_role() {
-    assert_eq!(canonicalize("arn:aws:sts::111122223333:assumed-role/Admin/alice@example.com").unwrap(), ADMIN);
+    assert_eq!(
+        canonicalize("arn:aws:sts::111122223333:assumed-role/Admin/alice@example.com").unwrap(),
+        ADMIN
+    );
     assert_eq!(canonicalize("arn:aws:iam::111122223333:role/team/Admin").unwrap(), ADMIN);
     let user = "arn:aws:iam::111122223333:user/team/alice";
     assert_eq!(canonicalize(user).unwrap(), user);

@@ -1,11 +1,21 @@
 //! What happens to each mapping that a referenced config asks for.
 
 use super::remainder::frozen_for_its_config;
-use super::{Claimed, Context, Decision, Merge};
+use super::{Claimed, Context, Decision, Merge, Subject};
 use crate::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs};
 use crate::ledger::{KeyHash, MeaningHash, Owned};
 use crate::mapping::{Entry, Key, List, Mapping};
 use crate::plan::{ConflictPolicy, Reason, State};
+
+/// One mapping of one config.
+struct Claim<'c> {
+    config: &'c DesiredConfig,
+    mapping: &'c Mapping,
+    key: Key,
+    hash: KeyHash,
+    /// What the ledger says of the key.
+    owned: Option<&'c Owned>,
+}
 
 /// Decides every mapping in order; gives the keys that were claimed.
 pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Claimed {
@@ -15,35 +25,37 @@ pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Cl
         return claimed;
     }
     for config in configs {
-        for row in &config.mappings {
-            let key = row.mapping.key();
-            let decision = if claimed.contains(&key) {
-                Decision::of(
-                    State::Shadowed,
-                    Reason::Precedence,
-                    "an earlier reference of the Cluster names the same ARN; remove one of the two",
-                )
-            } else if let ConfigState::Disagrees(fields) = &config.state {
-                disagreeing(context, config, &key, fields)
-            } else {
-                claimed.insert(key.clone());
-                claim(context, config, row, &key)
+        for DesiredMapping { mapping, field } in &config.mappings {
+            let key = mapping.key();
+            let hash = KeyHash::of(&key);
+            let claim = Claim { config, mapping, key, hash, owned: context.ledger.owned.get(&hash) };
+            let Some(decision) = decide_one(context, &claim, &mut claimed) else { continue };
+            let subject = Subject {
+                key: claim.key,
+                hash,
+                config: Some(config.name.clone()),
+                field: Some(field.clone()),
+                mapping: Some(mapping),
             };
-            // An entry that is frozen for this config alone is still reported once, by the remainder.
-            if decision.state == State::Frozen && !claimed.contains(&key) {
-                continue;
-            }
-            let source = (Some(config.name.clone()), Some(row.field.clone()));
-            merge.carry_out(context.lists, key, source, Some(&row.mapping), decision);
+            merge.carry_out(context.lists, subject, decision);
         }
     }
     claimed
 }
 
-fn disagreeing(context: &Context<'_, '_>, config: &DesiredConfig, key: &Key, fields: &[String]) -> Decision {
-    let is_owner = context.owned(key).is_some_and(|owned| owned.config == config.name);
-    let state = if is_owner { State::Frozen } else { State::Refused };
-    Decision::of(state, Reason::ConfigDisagrees, disagreement(config, fields))
+/// What happens to one mapping; none if the entry is frozen for this config alone, which the remainder reports.
+fn decide_one(context: &Context<'_, '_>, claim: &Claim<'_>, claimed: &mut Claimed) -> Option<Decision> {
+    if claimed.contains(&claim.hash) {
+        let message = "an earlier reference of the Cluster names the same ARN; remove one of the two";
+        return Some(Decision::of(State::Shadowed, Reason::Precedence, message));
+    }
+    if let ConfigState::Disagrees(fields) = &claim.config.state {
+        let is_owner = claim.owned.is_some_and(|owned| owned.config == claim.config.name);
+        let message = disagreement(claim.config, fields);
+        return (!is_owner).then(|| Decision::of(State::Refused, Reason::ConfigDisagrees, message));
+    }
+    claimed.insert(claim.hash);
+    Some(decide_claim(context, claim))
 }
 
 /// How a config differs from the first reference, and what to do.
@@ -55,20 +67,16 @@ pub(super) fn disagreement(config: &DesiredConfig, fields: &[String]) -> String 
     )
 }
 
-fn claim(context: &Context<'_, '_>, config: &DesiredConfig, row: &DesiredMapping, key: &Key) -> Decision {
-    let owned = context.owned(key);
-    if let Some((reason, message)) = refusal(context, config, row, key) {
-        let state = refused_state(&reason, owned.is_some());
-        return Decision::of(state, reason, message).owned(owned.cloned());
+fn decide_claim(context: &Context<'_, '_>, claim: &Claim<'_>) -> Decision {
+    if let Some((reason, message)) = refusal(context, claim) {
+        let state = refused_state(&reason, claim.owned.is_some());
+        return Decision::of(state, reason, message).owned(claim.owned.cloned());
     }
-    let wanted = Owned {
-        config: config.name.clone(),
-        meaning: MeaningHash::of(key.list, &Entry::from(&row.mapping)),
-    };
-    let ours = owned.and_then(|owned| context.ours(key, owned).map(|index| (owned, index)));
+    let wanted = Owned { config: claim.config.name.clone(), meaning: MeaningHash::of_mapping(claim.mapping) };
+    let ours = claim.owned.and_then(|owned| Some((owned, context.ours(&claim.key, owned)?)));
     match ours {
-        Some((owned, index)) => keep(context, &row.mapping, key, wanted, (owned, index)),
-        None => bring(context, &row.mapping, key, wanted, owned),
+        Some((owned, index)) => keep(context, claim, wanted, owned, index),
+        None => bring(context, claim, wanted),
     }
 }
 
@@ -85,12 +93,8 @@ fn refused_state(reason: &Reason, owned: bool) -> State {
 }
 
 /// Why a mapping is not to be written, whatever stands in the list.
-fn refusal(
-    context: &Context<'_, '_>,
-    config: &DesiredConfig,
-    row: &DesiredMapping,
-    key: &Key,
-) -> Option<(Reason, String)> {
+fn refusal(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, String)> {
+    let Claim { config, mapping, key, .. } = claim;
     if let Some((reason, message)) = &context.frozen {
         return Some((reason.clone(), (*message).to_owned()));
     }
@@ -101,14 +105,15 @@ fn refusal(
         let message = format!("AWSIamConfig {} is suspended; set spec.suspend to false", config.name);
         return Some((Reason::ConfigSuspended, message));
     }
-    if let Err(refusal) = context.request.policy.check(&context.request.writer.namespace, &row.mapping) {
+    if let Err(refusal) = context.request.policy.check(&context.request.writer.namespace, mapping) {
         return Some((Reason::Privilege(refusal.clone()), refusal.to_string()));
     }
     if !context.lists.side(key.list).is_readable() {
-        let message = format!("{} of aws-auth can't be read; mend it by hand, see the Cluster's status", key.list);
+        let message =
+            format!("{} of aws-auth can't be read; mend it by hand, see the Cluster's status", key.list);
         return Some((Reason::Unreadable, message));
     }
-    in_the_way(context, key).or_else(|| held_by_frozen(context, config, key))
+    in_the_way(context, key).or_else(|| held_by_frozen(context, claim))
 }
 
 /// Entries that are nobody's to change, or that stand in the other list.
@@ -118,35 +123,40 @@ fn in_the_way(context: &Context<'_, '_>, key: &Key) -> Option<(Reason, String)> 
         List::Users => List::Roles,
         List::Accounts => return None,
     };
-    let other_key = Key { list: other, arn: key.arn.clone() };
-    for place in [key, &other_key] {
-        let nodes = context.lists.with_key(place).iter().filter_map(|index| context.entry(place, *index));
-        if nodes.into_iter().any(Entry::is_node) {
+    for list in [key.list, other] {
+        let mut entries = context
+            .lists
+            .with_arn(list, &key.arn)
+            .iter()
+            .filter_map(|index| context.lists.entry(list, *index));
+        if entries.any(Entry::is_node) {
             let message = format!(
-                "nodes join by an entry of {} with this ARN, and the last entry with an ARN counts; use another role for people",
-                place.list
+                "nodes join by an entry of {list} with this ARN, and the last entry with an ARN counts; use another role for people"
             );
             return Some((Reason::NodeEntry, message));
         }
     }
-    if context.lists.with_key(&other_key).is_empty() || context.owned(&other_key).is_some() {
+    let is_ours = || context.owned(&Key { list: other, arn: key.arn.clone() }).is_some();
+    if context.lists.with_arn(other, &key.arn).is_empty() || is_ours() {
         return None;
     }
-    let message =
-        format!("an entry with this ARN stands in {other} and is not ours; remove it there, or remove this row");
+    let message = format!(
+        "an entry with this ARN stands in {other} and is not ours; remove it there, or remove this row"
+    );
     Some((Reason::OtherList, message))
 }
 
 /// A frozen entry of another config keeps its key.
-fn held_by_frozen(context: &Context<'_, '_>, config: &DesiredConfig, key: &Key) -> Option<(Reason, String)> {
-    let owned = context.owned(key)?;
-    if owned.config == config.name || context.ours(key, owned).is_none() {
+fn held_by_frozen(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, String)> {
+    let owned = claim.owned?;
+    if owned.config == claim.config.name || context.ours(&claim.key, owned).is_none() {
         return None;
     }
-    let (_, why) = frozen_for_its_config(context, KeyHash::of(key), owned)?;
-    let owner = context.configs.get(owned.config.as_str())?;
-    // An owner that lists the key has lost it to precedence alone.
-    if owner.state == ConfigState::Usable && owner.mappings.iter().any(|row| row.mapping.key() == *key) {
+    let (_, why) = frozen_for_its_config(context, claim.hash, owned)?;
+    let holder = context.configs.get(owned.config.as_str())?;
+    // A holder that lists the key has lost it to precedence alone.
+    if holder.state == ConfigState::Usable && holder.mappings.iter().any(|row| row.mapping.key() == claim.key)
+    {
         return None;
     }
     let message = format!("the entry belongs to AWSIamConfig {} and is frozen: {why}", owned.config);
@@ -154,18 +164,12 @@ fn held_by_frozen(context: &Context<'_, '_>, config: &DesiredConfig, key: &Key) 
 }
 
 /// Our entry is there: keep it, or replace it.
-fn keep(
-    context: &Context<'_, '_>,
-    mapping: &Mapping,
-    key: &Key,
-    wanted: Owned,
-    (owned, ours): (&Owned, usize),
-) -> Decision {
+fn keep(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned, owned: &Owned, ours: usize) -> Decision {
+    let Claim { mapping, key, .. } = claim;
     if let Some(rival) = winning_rival(context, mapping, key, ours) {
         return match context.request.conflicts {
-            ConflictPolicy::Refuse => {
-                Decision::of(State::Conflict, Reason::Conflict, conflict_message(key)).owned(Some(owned.clone()))
-            }
+            ConflictPolicy::Refuse => Decision::of(State::Conflict, Reason::Conflict, conflict_message(key))
+                .owned(Some(owned.clone())),
             ConflictPolicy::Adopt => {
                 let mut decision = replacement(context, key, wanted, owned, rival, State::Adopted);
                 if decision.replace.is_some() && !context.lists.is_anchored(key.list, ours) {
@@ -210,13 +214,8 @@ fn replacement(
 }
 
 /// Our entry is not there (yet): add it, or deal with the foreign entry in its place.
-fn bring(
-    context: &Context<'_, '_>,
-    mapping: &Mapping,
-    key: &Key,
-    wanted: Owned,
-    owned: Option<&Owned>,
-) -> Decision {
+fn bring(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned) -> Decision {
+    let Claim { mapping, key, owned, .. } = claim;
     let foreign = context.lists.with_key(key);
     let Some(last) = foreign.last().copied() else {
         if let Some((reason, message)) = context.locked(key.list) {

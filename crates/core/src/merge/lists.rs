@@ -14,68 +14,61 @@ pub struct Side<'t> {
     pub list: List,
     /// Its text; none when the data key is absent.
     pub text: Option<&'t str>,
-    state: State<'t>,
+    read: Result<Readable<'t>, Unreadable>,
     by_key: HashMap<String, Vec<usize>>,
 }
 
 #[derive(Debug)]
-enum State<'t> {
-    Unreadable(Unreadable),
-    Read { block: Option<Block<'t>>, layout: Result<Layout<'t>, EditError> },
+struct Readable<'t> {
+    /// None when the data key is absent.
+    block: Option<Block<'t>>,
+    layout: Result<Layout<'t>, EditError>,
 }
 
 impl<'t> Side<'t> {
     fn of(list: List, text: Option<&'t str>, in_binary_data: bool) -> Self {
-        let state = match text {
-            _ if in_binary_data => State::Unreadable(Unreadable {
+        let read = match text {
+            _ if in_binary_data => Err(Unreadable {
                 list,
                 message: format!(
                     "{list} stands under binaryData, where the authenticator does not look; move it to data"
                 ),
                 position: Position { offset: 0, line: 1, column: 1 },
             }),
-            None => State::Read { block: None, layout: Ok(Layout::absent()) },
-            Some(text) => match reader::read(list, text) {
-                Err(unreadable) => State::Unreadable(unreadable),
-                Ok(block) => {
-                    let layout = Layout::of(text, &block);
-                    State::Read { block: Some(block), layout }
-                }
-            },
+            None => Ok(Readable { block: None, layout: Ok(Layout::absent()) }),
+            Some(text) => reader::read(list, text).map(|block| {
+                let layout = Layout::of(text, &block);
+                Readable { block: Some(block), layout }
+            }),
         };
         let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
-        if let State::Read { block: Some(block), .. } = &state {
+        if let Ok(Readable { block: Some(block), .. }) = &read {
             for (index, read) in block.entries.iter().enumerate() {
                 if !read.entry.arn.is_empty() {
                     by_key.entry(fold(&read.entry.arn)).or_default().push(index);
                 }
             }
         }
-        Self { list, text, state, by_key }
+        Self { list, text, read, by_key }
     }
 
     /// How its text can be edited, if it can.
     #[must_use]
     pub fn layout(&self) -> Option<&Layout<'t>> {
-        match &self.state {
-            State::Read { layout: Ok(layout), .. } => Some(layout),
-            _ => None,
-        }
+        self.read.as_ref().ok()?.layout.as_ref().ok()
     }
 
     /// Why its text can't be edited although it can be read.
     #[must_use]
     pub fn edit_error(&self) -> Option<String> {
-        match &self.state {
-            State::Read { layout: Err(error), .. } => Some(format!("{}: {error}", self.list)),
-            _ => None,
-        }
+        let error = self.read.as_ref().ok()?.layout.as_ref().err()?;
+        Some(format!("{}: {error}", self.list))
     }
 
     /// Whether it can be read; an absent one can.
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        matches!(self.state, State::Read { .. })
+        self.read.is_ok()
     }
 
     /// Its entries in order.
@@ -84,10 +77,7 @@ impl<'t> Side<'t> {
     }
 
     fn block(&self) -> Option<&Block<'t>> {
-        match &self.state {
-            State::Read { block, .. } => block.as_ref(),
-            State::Unreadable(_) => None,
-        }
+        self.read.as_ref().ok()?.block.as_ref()
     }
 }
 
@@ -128,18 +118,19 @@ impl<'t> Lists<'t> {
     /// Why those that can't be read can't be.
     #[must_use]
     pub fn unreadable(&self) -> Vec<Unreadable> {
-        self.sides()
-            .filter_map(|side| match &side.state {
-                State::Unreadable(unreadable) => Some(unreadable.clone()),
-                State::Read { .. } => None,
-            })
-            .collect()
+        self.sides().filter_map(|side| side.read.as_ref().err().cloned()).collect()
     }
 
     /// The indexes of the entries with a key, in order.
     #[must_use]
     pub fn with_key(&self, key: &Key) -> &[usize] {
-        self.side(key.list).by_key.get(&key.arn).map(Vec::as_slice).unwrap_or_default()
+        self.with_arn(key.list, &key.arn)
+    }
+
+    /// The indexes of the entries with a folded ARN, in order.
+    #[must_use]
+    pub fn with_arn(&self, list: List, folded: &str) -> &[usize] {
+        self.side(list).by_key.get(folded).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The entry at an index of a list.

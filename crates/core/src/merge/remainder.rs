@@ -1,29 +1,29 @@
 //! What happens to entries that we own and that no mapping claimed: they are removed only when it is
 //! certain that nobody wants them, else frozen.
 
-use std::collections::HashSet;
-
 use super::claims::disagreement;
-use super::{Claimed, Context, Decision, Merge};
-use crate::desired::{ConfigState, DesiredConfig, RefusedRow, Refs};
+use super::{Claimed, Context, Decision, Merge, Subject};
+use crate::desired::{ConfigState, DesiredConfig, Refs, RefusedRow};
 use crate::ledger::{KeyHash, Owned};
 use crate::mapping::{Entry, Key};
 use crate::plan::{Reason, State};
 
 /// Decides every owned entry that was not claimed.
 pub(super) fn decide(context: &Context<'_, '_>, claimed: &Claimed, merge: &mut Merge<'_>) {
-    let mut seen: HashSet<KeyHash> = claimed.iter().map(KeyHash::of).collect();
-    if !context.ledger.owned.is_empty() {
-        for key in context.lists.keys() {
-            let hash = KeyHash::of(&key);
-            let Some(owned) = context.ledger.owned.get(&hash) else { continue };
-            if seen.insert(hash)
-                && let Some(ours) = context.ours(&key, owned)
-            {
-                let decision = decide_one(context, &key, owned, ours);
-                let source = (Some(owned.config.clone()), None);
-                merge.carry_out(context.lists, key, source, None, decision);
-            }
+    if context.ledger.owned.keys().all(|hash| claimed.contains(hash)) {
+        return;
+    }
+    let mut seen = claimed.clone();
+    for key in context.lists.keys() {
+        let hash = KeyHash::of(&key);
+        let Some(owned) = context.ledger.owned.get(&hash) else { continue };
+        if seen.insert(hash)
+            && let Some(ours) = context.ours(&key, owned)
+        {
+            let decision = decide_one(context, &key, hash, owned, ours);
+            let config = Some(owned.config.clone());
+            let subject = Subject { key, hash, config, field: None, mapping: None };
+            merge.carry_out(context.lists, subject, decision);
         }
     }
     // What is not seen may stand in a list that can't be read. What is frozen stays ours although somebody took
@@ -35,9 +35,10 @@ pub(super) fn decide(context: &Context<'_, '_>, claimed: &Claimed, merge: &mut M
     merge.owned.extend(unseen.map(|(hash, owned)| (*hash, owned.clone())));
 }
 
-fn decide_one(context: &Context<'_, '_>, key: &Key, owned: &Owned, ours: usize) -> Decision {
-    let keep = |state, reason, message: String| Decision::of(state, reason, message).owned(Some(owned.clone()));
-    let removal = match removal_reason(context, KeyHash::of(key), owned) {
+fn decide_one(context: &Context<'_, '_>, key: &Key, hash: KeyHash, owned: &Owned, ours: usize) -> Decision {
+    let keep =
+        |state, reason, message: String| Decision::of(state, reason, message).owned(Some(owned.clone()));
+    let removal = match removal_reason(context, hash, owned) {
         Ok(reason) => reason,
         Err((reason, message)) => return keep(State::Frozen, reason, message),
     };
@@ -45,7 +46,8 @@ fn decide_one(context: &Context<'_, '_>, key: &Key, owned: &Owned, ours: usize) 
         return keep(State::Held, reason.clone(), message.clone());
     }
     if context.entry(key, ours).is_some_and(Entry::is_node) {
-        let message = "somebody made this entry of ours one by which nodes join; it is left as it is".to_owned();
+        let message =
+            "somebody made this entry of ours one by which nodes join; it is left as it is".to_owned();
         return keep(State::Frozen, Reason::NodeEntry, message);
     }
     if let Some((reason, message)) = context.locked(key.list) {
@@ -61,7 +63,11 @@ fn decide_one(context: &Context<'_, '_>, key: &Key, owned: &Owned, ours: usize) 
 }
 
 /// Why the entry goes, or why it is frozen.
-fn removal_reason(context: &Context<'_, '_>, key: KeyHash, owned: &Owned) -> Result<Reason, (Reason, String)> {
+fn removal_reason(
+    context: &Context<'_, '_>,
+    key: KeyHash,
+    owned: &Owned,
+) -> Result<Reason, (Reason, String)> {
     if context.request.remove_all {
         return Ok(Reason::RemoveAll);
     }
@@ -96,7 +102,9 @@ pub(super) fn frozen_for_its_config(
     let (reason, message) = match &config.state {
         ConfigState::NotFound | ConfigState::Undecodable(_) => (
             Reason::ConfigUnresolved,
-            format!("AWSIamConfig {name} was not found or does not decode; create or mend it, or remove its reference"),
+            format!(
+                "AWSIamConfig {name} was not found or does not decode; create or mend it, or remove its reference"
+            ),
         ),
         ConfigState::Suspended => {
             (Reason::ConfigSuspended, format!("AWSIamConfig {name} is suspended; set spec.suspend to false"))

@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use super::{LastAdminAllowance, Outcome, Reason, Request, State};
 use crate::desired::Refs;
 use crate::effective::Effective;
-use crate::mapping::Key;
+use crate::mapping::{Entry, Key};
 use crate::merge::{Lists, Merge, Overrides};
+use crate::privilege::MASTERS;
 use crate::verify;
 
 /// Keeps back what would take away the last administrator. True when something was added to
@@ -18,8 +19,7 @@ pub(super) fn hold_last(
     merge: &Merge<'_>,
     overrides: &mut Overrides,
 ) -> bool {
-    let touches = |o: &&Outcome| o.before.is_some() && o.state.is_change();
-    if request.remove_all || !merge.outcomes.iter().any(|o| touches(&o)) {
+    if request.remove_all || !merge.outcomes.iter().any(touches_administrator) {
         return false;
     }
     let after = verify::expected(lists, &merge.edits);
@@ -33,13 +33,20 @@ pub(super) fn hold_last(
         .into_iter()
         .filter_map(|place| Some(effective.entry(place)?.key(place.0)))
         .collect();
-    let taken_away = merge.outcomes.iter().filter(touches).filter(|o| administrators.contains(&o.key));
+    let taken_away =
+        merge.outcomes.iter().filter(|o| touches_administrator(o) && administrators.contains(&o.key));
     let mut held = false;
     for outcome in taken_away.filter(|outcome| !is_allowed(request, outcome)) {
         let message = message(request, outcome);
         held |= overrides.held.insert(outcome.key.clone(), (Reason::LastAdministrator, message)).is_none();
     }
     held
+}
+
+/// Whether an entry that may be an administrator's changes or goes.
+fn touches_administrator(outcome: &Outcome) -> bool {
+    let is_administrator = |entry: &Entry| entry.groups.iter().any(|group| group == MASTERS);
+    outcome.state.is_change() && outcome.before.as_ref().is_some_and(is_administrator)
 }
 
 fn is_allowed(request: &Request<'_>, outcome: &Outcome) -> bool {
@@ -73,6 +80,6 @@ fn message(request: &Request<'_>, outcome: &Outcome) -> String {
     let what = if outcome.state == State::Removed { "removing" } else { "changing" };
     format!(
         "{what} {} would leave nobody with group system:masters; add another administrator first, or annotate the Cluster with awsiam-operator.dev/allow-last-admin-removal={allowance}",
-        outcome.key.arn
+        outcome.arn()
     )
 }

@@ -127,11 +127,7 @@ pub(super) fn by_equality(
     }
     let unclear = |key: &crate::mapping::Key| {
         !ownership.ledger.owned.contains_key(&KeyHash::of(key))
-            && !lists
-                .with_key(key)
-                .iter()
-                .filter_map(|i| lists.entry(key.list, *i))
-                .any(Entry::is_node)
+            && !lists.with_key(key).iter().filter_map(|i| lists.entry(key.list, *i)).any(Entry::is_node)
     };
     let keys: Vec<_> = lists.keys().filter(unclear).collect();
     notes.push(Note::LedgerRebuilt { revision: None, error: ownership.error.clone() });

@@ -1,9 +1,9 @@
 //! The texts that a merge leads to, whether they say what was planned, and whether they fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Blocked, Content, Reason};
-use crate::ledger::{self, KeyHash, Ledger};
+use crate::ledger::{self, Ledger};
 use crate::mapping::List;
 use crate::merge::{Lists, Merge, Overrides};
 use crate::observed::Observed;
@@ -52,24 +52,13 @@ pub(super) fn texts(
         data.insert(key, text);
     }
     // Where nothing is ours any more there is nothing to put back.
-    let ours: BTreeSet<List> = merge
-        .outcomes
-        .iter()
-        .filter(|o| merge.owned.contains_key(&KeyHash::of(&o.key)))
-        .map(|o| o.key.list)
-        .collect();
-    blanks.retain(|list, _| ours.contains(list) || !lists.side(*list).is_readable());
+    blanks.retain(|list, _| merge.owned_lists.contains(list) || !lists.side(*list).is_readable());
     Texts { data, blanks }
 }
 
 /// Reads the new texts back. False when something did not come out as planned: then `overrides` has
 /// what to leave out, and planning starts again.
-pub(super) fn verify(
-    lists: &Lists<'_>,
-    merge: &Merge<'_>,
-    texts: &Texts,
-    overrides: &mut Overrides,
-) -> bool {
+pub(super) fn verify(lists: &Lists<'_>, merge: &Merge<'_>, texts: &Texts, overrides: &mut Overrides) -> bool {
     if merge.edits.values().all(crate::text::Edits::is_empty) {
         return true;
     }

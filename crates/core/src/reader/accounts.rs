@@ -21,7 +21,11 @@ pub(super) fn read(document: &Document<'_>, found: &mut Found) -> Result<(), Yam
         let position = document.node(item.node).start;
         match text(document, item.node, &mut budget)? {
             Some(arn) => {
-                found.entries.push(ReadEntry { entry: Entry { arn, ..Entry::default() }, item: index, position });
+                found.entries.push(ReadEntry {
+                    entry: Entry { arn, ..Entry::default() },
+                    item: index,
+                    position,
+                });
             }
             None => found.problem("an account id must be a text, no list and no map".into(), position),
         }

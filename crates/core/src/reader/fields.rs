@@ -129,7 +129,9 @@ impl Decoder<'_, '_> {
         let (what, hint) = match &datum.data {
             Data::Scalar(Meaning::Null) => ("nothing", ""),
             Data::Scalar(Meaning::Bool(_)) => ("true or false", "; quote it"),
-            Data::Scalar(Meaning::Int(_) | Meaning::Uint(_) | Meaning::Float(_)) => ("a number", "; quote it"),
+            Data::Scalar(Meaning::Int(_) | Meaning::Uint(_) | Meaning::Float(_)) => {
+                ("a number", "; quote it")
+            }
             Data::Scalar(Meaning::Text(_)) => ("a text", ""),
             Data::List(_) => ("a list", ""),
             Data::Map(_) => ("a map", ""),

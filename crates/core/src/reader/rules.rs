@@ -24,10 +24,14 @@ pub(super) fn check(list: List, entry: &Entry) -> Result<(), String> {
 fn check_sso(sso: &Sso) -> Result<(), String> {
     let Sso { permission_set_name: name, account_id: account, partition } = sso;
     if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("the entry is ignored: sso.accountID must be 12 digits in quotes, not '{account}'"));
+        return Err(format!(
+            "the entry is ignored: sso.accountID must be 12 digits in quotes, not '{account}'"
+        ));
     }
     if !(1..=LONGEST_PERMISSION_SET).contains(&name.len()) || !name.bytes().all(is_name) {
-        return Err(format!("the entry is ignored: sso.permissionSetName '{name}' is no name of a permission set"));
+        return Err(format!(
+            "the entry is ignored: sso.permissionSetName '{name}' is no name of a permission set"
+        ));
     }
     if !partition.is_empty() && !PARTITIONS.contains(&partition.as_str()) {
         return Err(format!("the entry is ignored: sso.partition '{partition}' is not known"));

@@ -1,5 +1,5 @@
 //! Puts tokens together to the tree of one document, by libyaml's grammar.
-//! It resolves aliases and tag handles, and leaves open what scalars mean.
+//! It resolves aliases and tag handles, and leaves open what scalars mean. Lists and maps are read in `collections`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use super::scanner::{DEEPEST, Scanner};
 use super::text::Cursor;
 use super::token::{Kind, TagText, Token};
-use super::{Document, Item, Node, NodeId, Position, Value, YamlError};
+use super::{Document, Node, NodeId, Position, Value, YamlError};
 
 /// What `!!` stands for unless a directive says otherwise.
 const STANDARD_PREFIX: &str = "tag:yaml.org,2002:";
 
 /// In which surroundings a node stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
+pub(super) enum Context {
     Block,
     /// A value of a block mapping, whose list items may stand as far left as its key.
     BlockValue,
@@ -33,7 +33,7 @@ struct Properties<'t> {
 /// Reads the document that starts at the scanner's place.
 #[derive(Debug)]
 pub(super) struct Composer<'t> {
-    scanner: Scanner<'t>,
+    pub(super) scanner: Scanner<'t>,
     nodes: Vec<Node<'t>>,
     anchors: HashMap<&'t str, NodeId>,
     handles: Vec<TagText<'t>>,
@@ -77,7 +77,7 @@ impl<'t> Composer<'t> {
             | Kind::TagDirective(_)
             | Kind::DocumentStart
             | Kind::DocumentEnd
-            | Kind::StreamEnd => self.empty_here(),
+            | Kind::StreamEnd => Ok(self.missing()),
             _ => self.node(Context::Block),
         }
     }
@@ -92,7 +92,7 @@ impl<'t> Composer<'t> {
         let root_end = self.nodes.get(root.0).map_or(0, |root| root.end);
         let before = self.scanner.cursor.slice(0, position.offset);
         let line = before.rfind('\n').map_or(0, |at| at + 1);
-        Ok(if line >= root_end { line } else { position.offset })
+        Ok(if line >= root_end { line } else { position.offset.max(root_end) })
     }
 
     fn directives(&mut self) -> Result<(), YamlError> {
@@ -121,7 +121,7 @@ impl<'t> Composer<'t> {
 
     // Nodes.
 
-    fn peek(&mut self) -> Result<&Kind<'t>, YamlError> {
+    pub(super) fn peek(&mut self) -> Result<&Kind<'t>, YamlError> {
         self.scanner.peek().map(|token| &token.kind)
     }
 
@@ -131,16 +131,17 @@ impl<'t> Composer<'t> {
     }
 
     /// A null that nobody wrote.
-    fn empty(&mut self, start: Position) -> NodeId {
+    pub(super) fn empty(&mut self, start: Position) -> NodeId {
         self.add(Node::empty(start))
     }
 
-    fn empty_here(&mut self) -> Result<NodeId, YamlError> {
-        let start = self.scanner.peek()?.start;
-        Ok(self.empty(start))
+    /// A null where nothing stands behind the token that was taken last.
+    pub(super) fn missing(&mut self) -> NodeId {
+        let start = self.scanner.behind_last();
+        self.empty(start)
     }
 
-    fn node(&mut self, context: Context) -> Result<NodeId, YamlError> {
+    pub(super) fn node(&mut self, context: Context) -> Result<NodeId, YamlError> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(error("the nesting is too deep", self.scanner.peek()?.start));
@@ -152,7 +153,7 @@ impl<'t> Composer<'t> {
 
     fn alias(&mut self) -> Result<NodeId, YamlError> {
         let Some(Token { kind: Kind::Alias(name), start, end }) = self.scanner.take() else {
-            return self.empty_here();
+            return Ok(self.missing());
         };
         let Some(&target) = self.anchors.get(name) else {
             return Err(error(&format!("no anchor '&{name}' stands before this '*{name}'"), start));
@@ -216,7 +217,7 @@ impl<'t> Composer<'t> {
 
     fn scalar(&mut self, properties: Option<Properties<'t>>) -> NodeId {
         let Some(Token { kind: Kind::Scalar(text, style), start, end }) = self.scanner.take() else {
-            return self.empty(Position::default());
+            return self.missing();
         };
         let node = Node { value: Value::Scalar { text, style }, start, end, anchor: None, tag: None };
         self.add_with(node, properties)
@@ -240,199 +241,20 @@ impl<'t> Composer<'t> {
         id
     }
 
-    fn end_of(&self, id: NodeId) -> usize {
+    pub(super) fn end_of(&self, id: NodeId) -> usize {
         self.nodes.get(id.0).map_or(0, |node| node.end)
     }
 
-    fn fill(&mut self, id: NodeId, value: Value<'t>, end: usize) {
+    pub(super) fn fill(&mut self, id: NodeId, value: Value<'t>, end: usize) {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.value = value;
             node.end = end.max(node.end);
         }
     }
-
-    // Block collections.
-
-    fn block_sequence(&mut self, id: NodeId) -> Result<(), YamlError> {
-        self.scanner.take();
-        let items = self.block_items(Context::Block)?;
-        let token = self.scanner.peek()?;
-        if token.kind != Kind::BlockEnd {
-            let position = token.start;
-            return Err(error("a list item '- ' was expected here: mind the indentation", position));
-        }
-        self.scanner.take();
-        self.fill_block_sequence(id, items);
-        Ok(())
-    }
-
-    /// Items as far left as the key that they belong to.
-    fn indentless_sequence(&mut self, id: NodeId) -> Result<(), YamlError> {
-        let items = self.block_items(Context::BlockValue)?;
-        self.fill_block_sequence(id, items);
-        Ok(())
-    }
-
-    fn fill_block_sequence(&mut self, id: NodeId, items: Vec<Item>) {
-        let end = items.last().map_or(0, |item| self.end_of(item.node).max(item.dash + 1));
-        self.fill(id, Value::Sequence { items, flow: false }, end);
-    }
-
-    fn block_items(&mut self, context: Context) -> Result<Vec<Item>, YamlError> {
-        let mut items = Vec::new();
-        loop {
-            let token = self.scanner.peek()?;
-            if token.kind != Kind::BlockEntry {
-                return Ok(items);
-            }
-            let (dash, behind) = (token.start, token.end);
-            self.scanner.take();
-            let nothing = match self.peek()? {
-                Kind::BlockEntry | Kind::BlockEnd => true,
-                Kind::Key | Kind::Value => context == Context::BlockValue,
-                _ => false,
-            };
-            let node = if nothing { self.empty(after(dash, behind)) } else { self.node(Context::Block)? };
-            items.push(Item { node, dash: dash.offset });
-        }
-    }
-
-    fn block_mapping(&mut self, id: NodeId) -> Result<(), YamlError> {
-        self.scanner.take();
-        let mut pairs = Vec::new();
-        loop {
-            let token = self.scanner.peek()?;
-            let here = token.start;
-            match &token.kind {
-                Kind::Key => {
-                    let mark = after(here, token.end);
-                    self.scanner.take();
-                    let key = self.block_part(mark)?;
-                    pairs.push((key, self.block_value()?));
-                }
-                Kind::BlockEnd => break,
-                _ => return Err(error("a key with ':' was expected here: mind the indentation", here)),
-            }
-        }
-        self.scanner.take();
-        let end = pairs.last().map_or(0, |&(key, value)| self.end_of(value).max(self.end_of(key)));
-        self.fill(id, Value::Mapping { pairs, flow: false }, end);
-        Ok(())
-    }
-
-    fn block_value(&mut self) -> Result<NodeId, YamlError> {
-        let token = self.scanner.peek()?;
-        if token.kind != Kind::Value {
-            return self.empty_here();
-        }
-        let mark = after(token.start, token.end);
-        self.scanner.take();
-        self.block_part(mark)
-    }
-
-    fn block_part(&mut self, mark: Position) -> Result<NodeId, YamlError> {
-        match self.peek()? {
-            Kind::Key | Kind::Value | Kind::BlockEnd => Ok(self.empty(mark)),
-            _ => self.node(Context::BlockValue),
-        }
-    }
-
-    // Flow collections.
-
-    fn flow_sequence(&mut self, id: NodeId) -> Result<(), YamlError> {
-        self.scanner.take();
-        let mut items = Vec::new();
-        while self.flow_goes_on(&Kind::FlowSequenceEnd, items.is_empty(), "a ',' or ']' was expected here")? {
-            let token = self.scanner.peek()?;
-            let here = token.start;
-            let node = if token.kind == Kind::Key { self.single_pair()? } else { self.node(Context::Flow)? };
-            items.push(Item { node, dash: here.offset });
-        }
-        let end = self.take_end();
-        self.fill(id, Value::Sequence { items, flow: true }, end);
-        Ok(())
-    }
-
-    fn flow_mapping(&mut self, id: NodeId) -> Result<(), YamlError> {
-        self.scanner.take();
-        let mut pairs = Vec::new();
-        while self.flow_goes_on(&Kind::FlowMappingEnd, pairs.is_empty(), "a ',' or '}' was expected here")? {
-            pairs.push(self.flow_pair()?);
-        }
-        let end = self.take_end();
-        self.fill(id, Value::Mapping { pairs, flow: true }, end);
-        Ok(())
-    }
-
-    /// Whether another item follows; takes the comma in front of it.
-    fn flow_goes_on(&mut self, end: &Kind<'t>, first: bool, message: &str) -> Result<bool, YamlError> {
-        let token = self.scanner.peek()?;
-        if token.kind == *end {
-            return Ok(false);
-        }
-        if first {
-            return Ok(true);
-        }
-        if token.kind != Kind::FlowEntry {
-            return Err(error(message, token.start));
-        }
-        self.scanner.take();
-        Ok(self.peek()? != end)
-    }
-
-    fn take_end(&mut self) -> usize {
-        self.scanner.take().map_or(0, |token| token.end)
-    }
-
-    /// `key: value` as an item of a flow list: a mapping of one pair.
-    fn single_pair(&mut self) -> Result<NodeId, YamlError> {
-        let start = self.scanner.peek()?.start;
-        let id = self.empty(start);
-        self.scanner.take();
-        let key = match self.peek()? {
-            // Go swallows the token that stands in the place of the missing key.
-            Kind::Value | Kind::FlowEntry | Kind::FlowSequenceEnd => {
-                let Some(token) = self.scanner.take() else { return Ok(id) };
-                self.empty(after(token.start, token.end))
-            }
-            _ => self.node(Context::Flow)?,
-        };
-        let value = self.flow_value(&Kind::FlowSequenceEnd)?;
-        let end = self.end_of(value).max(self.end_of(key));
-        self.fill(id, Value::Mapping { pairs: vec![(key, value)], flow: true }, end);
-        Ok(id)
-    }
-
-    fn flow_pair(&mut self) -> Result<(NodeId, NodeId), YamlError> {
-        if self.peek()? != &Kind::Key {
-            let key = self.node(Context::Flow)?;
-            return Ok((key, self.empty_here()?));
-        }
-        self.scanner.take();
-        let key = match self.peek()? {
-            Kind::Value | Kind::FlowEntry | Kind::FlowMappingEnd => self.empty_here()?,
-            _ => self.node(Context::Flow)?,
-        };
-        Ok((key, self.flow_value(&Kind::FlowMappingEnd)?))
-    }
-
-    fn flow_value(&mut self, end: &Kind<'t>) -> Result<NodeId, YamlError> {
-        if self.peek()? != &Kind::Value {
-            return self.empty_here();
-        }
-        self.scanner.take();
-        let next = self.peek()?;
-        if next == &Kind::FlowEntry || next == end { self.empty_here() } else { self.node(Context::Flow) }
-    }
 }
 
-fn error(message: &str, position: Position) -> YamlError {
+pub(super) fn error(message: &str, position: Position) -> YamlError {
     YamlError { message: message.into(), position }
-}
-
-/// The place behind an indicator.
-fn after(start: Position, end: usize) -> Position {
-    Position { offset: end, column: start.column + (end - start.offset), ..start }
 }
 
 fn unexpected(kind: &Kind<'_>) -> &'static str {

@@ -132,7 +132,10 @@ impl<'d> Reader<'d, '_> {
             Data::Scalar(Meaning::Float(value)) => Key::Float((value + 0.0).to_bits()),
             Data::Scalar(Meaning::Text(text)) => Key::Text(text),
             Data::List(_) | Data::Map(_) => {
-                return Err(self.error(id, "a list or a map may not be a key: quote a value that starts with '{' or '['"));
+                return Err(self.error(
+                    id,
+                    "a list or a map may not be a key: quote a value that starts with '{' or '['",
+                ));
             }
         })
     }

@@ -24,20 +24,21 @@ fn json(datum: Datum<'_>) -> Json {
         Data::Scalar(Meaning::Float(value)) => float(value),
         Data::Scalar(Meaning::Text(text)) => Json::String(text.into_owned()),
         Data::List(items) => Json::Array(items.into_iter().map(json).collect()),
-        Data::Map(pairs) => {
-            Json::Object(pairs.into_iter().map(|(key, value)| (name(key), json(value))).collect::<Map<_, _>>())
-        }
+        Data::Map(pairs) => Json::Object(
+            pairs.into_iter().map(|(key, value)| (name(key), json(value))).collect::<Map<_, _>>(),
+        ),
     }
 }
 
 /// Go writes a float without fraction as an integer.
 fn float(value: f64) -> Json {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && value.abs() < EXACT {
-        #[allow(clippy::cast_possible_truncation)]
-        return Json::from(value as i64);
+    let whole = value.fract() == 0.0 && !(value == 0.0 && value.is_sign_negative());
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    match value {
+        -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0 if whole => Json::from(value as i64),
+        0.0..18_446_744_073_709_551_616.0 if whole => Json::from(value as u64),
+        _ => Number::from_f64(value).map_or(Json::Null, Json::Number),
     }
-    Number::from_f64(value).map_or(Json::Null, Json::Number)
 }
 
 fn name(key: Key<'_>) -> String {
@@ -62,10 +63,9 @@ fn float_name(value: f64) -> String {
     let scientific = format!("{value:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        format!("{digits}e{sign}{:02}", exponent.abs())
-    } else {
-        format!("{value}")
+    if (-4..6).contains(&exponent) {
+        return value.to_string();
     }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
 }

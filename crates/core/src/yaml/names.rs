@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::Position;
 use super::YamlError;
 use super::scanner::Scanner;
 use super::text::{is_name, run};
 use super::token::{Kind, TagText};
-use super::Position;
 
 impl<'t> Scanner<'t> {
     /// `&name` or `*name`
@@ -40,7 +40,8 @@ impl<'t> Scanner<'t> {
         self.save_key()?;
         self.simple_key_allowed = false;
         let start = self.cursor.position();
-        let tag = if self.cursor.byte(1) == b'<' { self.verbatim_tag(start)? } else { self.short_tag(start)? };
+        let tag =
+            if self.cursor.byte(1) == b'<' { self.verbatim_tag(start)? } else { self.short_tag(start)? };
         if !self.cursor.blank_or_end(0) {
             return Err(self.error("a tag must be followed by a blank: quote the value if it is text", start));
         }
@@ -111,7 +112,8 @@ impl<'t> Scanner<'t> {
         let mut left = None;
         while left != Some(0) {
             let digits = self.cursor.slice(self.cursor.at + 1, self.cursor.at + 3);
-            let is_escape = self.cursor.byte(0) == b'%' && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_escape =
+                self.cursor.byte(0) == b'%' && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
             let octet = u8::from_str_radix(digits, 16).ok().filter(|_| is_escape).ok_or_else(wrong)?;
             left = Some(match left {
                 None => width(octet).ok_or_else(wrong)? - 1,
@@ -130,12 +132,18 @@ impl<'t> Scanner<'t> {
         self.cursor.advance(1);
         let name = self.name();
         if !self.cursor.blank_or_end(0) {
-            return Err(self.error("a line that starts with '%' is a directive, and this one is unknown", start));
+            return Err(
+                self.error("a line that starts with '%' is a directive, and this one is unknown", start)
+            );
         }
         let kind = match name {
             "YAML" => self.version(start)?,
             "TAG" => self.tag_directive(start)?,
-            _ => return Err(self.error("a line that starts with '%' is a directive, and this one is unknown", start)),
+            _ => {
+                return Err(
+                    self.error("a line that starts with '%' is a directive, and this one is unknown", start)
+                );
+            }
         };
         self.push(kind, start);
         self.cursor.advance_blanks();

@@ -37,7 +37,10 @@ pub(crate) fn meaning<'d>(node: &'d Node<'_>) -> Result<Meaning<'d>, YamlError> 
     let Some(tag) = node.tag.as_deref() else {
         return Ok(if *style == ScalarStyle::Plain { untagged(text) } else { as_text(text) });
     };
-    let refused = |what: &str| YamlError { message: format!("this value is no {what}, as its tag says"), position: node.start };
+    let refused = |what: &str| YamlError {
+        message: format!("this value is no {what}, as its tag says"),
+        position: node.start,
+    };
     match (tag, untagged(text)) {
         (NULL_TAG, value @ Meaning::Null)
         | (BOOL_TAG, value @ Meaning::Bool(_))

@@ -69,7 +69,7 @@ impl<'t> Scanner<'t> {
             if !self.cursor.blank_or_end(0) || self.cursor.at_end() {
                 break;
             }
-            breaks = self.skip_plain_gap(breaks, start)?;
+            breaks = self.skip_plain_gap(breaks)?;
             if self.flow_level == 0 && self.column_below_indent() {
                 break;
             }
@@ -116,11 +116,13 @@ impl<'t> Scanner<'t> {
     }
 
     /// Skips blanks and line breaks between two pieces of a plain scalar; returns the breaks since its last piece.
-    fn skip_plain_gap(&mut self, mut breaks: usize, start: Position) -> Result<usize, YamlError> {
+    fn skip_plain_gap(&mut self, mut breaks: usize) -> Result<usize, YamlError> {
         loop {
             if self.cursor.at_blank() {
                 if breaks > 0 && self.cursor.byte(0) == b'\t' && self.column_below_indent() {
-                    return Err(self.error("a tab stands where only spaces may indent", start));
+                    return Err(
+                        self.error("a tab stands where only spaces may indent", self.cursor.position())
+                    );
                 }
                 self.cursor.advance(1);
             } else if self.cursor.at_break() {
@@ -240,7 +242,11 @@ impl<'t> Scanner<'t> {
             b'x' => ('\0', 2),
             b'u' => ('\0', 4),
             b'U' => ('\0', 8),
-            _ => return Err(self.error("this quoted text holds an unknown escape: write \\\\ for a backslash", start)),
+            _ => {
+                return Err(
+                    self.error("this quoted text holds an unknown escape: write \\\\ for a backslash", start)
+                );
+            }
         };
         self.cursor.advance(2);
         if digits == 0 { Ok(character) } else { self.numeric_escape(digits, start) }
@@ -267,7 +273,7 @@ impl<'t> Scanner<'t> {
         let (chomping, increment) = self.block_header(start)?;
         let around = usize::try_from(self.indent).unwrap_or(0);
         let indent = increment.map(|increment| around + increment);
-        let (text, end) = self.block_text(literal, chomping, indent, start)?;
+        let (text, end) = self.block_text(literal, chomping, indent)?;
         let style = if literal { ScalarStyle::Literal } else { ScalarStyle::Folded };
         self.push_scalar(text, style, start, end);
         Ok(())
@@ -311,11 +317,10 @@ impl<'t> Scanner<'t> {
         literal: bool,
         chomping: Chomping,
         indent: Option<usize>,
-        start: Position,
     ) -> Result<(Cow<'t, str>, usize), YamlError> {
         let mut content = Builder { text: Cow::Borrowed("") };
         let mut end = self.cursor.at;
-        let (indent, mut empty_lines) = self.block_gap(indent, start)?;
+        let (indent, mut empty_lines) = self.block_gap(indent)?;
         // Whether a break ended the last line (the text's end may instead), and whether that line began with a blank.
         let (mut broken, mut was_indented) = (false, false);
         while self.cursor.column() == indent && !self.cursor.at_end() {
@@ -332,7 +337,7 @@ impl<'t> Scanner<'t> {
             broken = self.cursor.at_break();
             self.cursor.advance_break();
             end = self.cursor.at;
-            (_, empty_lines) = self.block_gap(Some(indent), start)?;
+            (_, empty_lines) = self.block_gap(Some(indent))?;
         }
         if broken && chomping != Chomping::Strip {
             content.push_breaks(1);
@@ -345,7 +350,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Skips indentation and empty lines; finds out the indentation from them if it is not given.
-    fn block_gap(&mut self, indent: Option<usize>, start: Position) -> Result<(usize, usize), YamlError> {
+    fn block_gap(&mut self, indent: Option<usize>) -> Result<(usize, usize), YamlError> {
         let (mut deepest, mut empty_lines) = (0, 0);
         loop {
             while indent.is_none_or(|indent| self.cursor.column() < indent) && self.cursor.byte(0) == b' ' {
@@ -354,7 +359,7 @@ impl<'t> Scanner<'t> {
             deepest = deepest.max(self.cursor.column());
             let inside = indent.is_none_or(|indent| self.cursor.column() < indent);
             if inside && self.cursor.byte(0) == b'\t' {
-                return Err(self.error("a tab indents this block text; use spaces", start));
+                return Err(self.error("a tab indents this block text; use spaces", self.cursor.position()));
             }
             if !self.cursor.at_break() {
                 break;

@@ -42,6 +42,8 @@ pub(super) struct Scanner<'t> {
     ready: bool,
     /// Tokens handed out so far.
     taken: usize,
+    /// Where the last of them stands.
+    last: (Position, usize),
     pub(super) indent: isize,
     indents: Vec<isize>,
     pub(super) flow_level: usize,
@@ -58,6 +60,7 @@ impl<'t> Scanner<'t> {
             queue: VecDeque::with_capacity(16),
             ready: false,
             taken: 0,
+            last: Default::default(),
             indent: NO_INDENT,
             indents: Vec::new(),
             flow_level: 0,
@@ -87,7 +90,24 @@ impl<'t> Scanner<'t> {
         }
         self.taken += 1;
         self.ready = false;
-        self.queue.pop_front()
+        let token = self.queue.pop_front();
+        if let Some(token) = &token {
+            self.last = (token.start, token.end);
+        }
+        token
+    }
+
+    /// The place behind the token that was taken last.
+    pub(super) fn behind_last(&self) -> Position {
+        let (start, end) = self.last;
+        let text = self.cursor.slice(start.offset, end);
+        let line_start = text.rfind('\n').map_or(0, |at| at + 1);
+        let column = text.get(line_start..).unwrap_or_default().chars().count();
+        Position {
+            offset: end,
+            line: start.line + text.matches('\n').count(),
+            column: if line_start == 0 { start.column + column } else { column + 1 },
+        }
     }
 
     #[allow(clippy::unused_self)]

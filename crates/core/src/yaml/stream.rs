@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// a lone carriage return, and a byte order mark elsewhere than in front; nesting deeper than 500 (Go: 10,000).
 pub fn first_document(text: &str) -> Result<Document<'_>, YamlError> {
     check_characters(text)?;
-    part(text, 0, text.len())
+    Composer::new(part(text, 0, text.len())).document(text.len())
 }
 
 /// Reads all documents of a manifest file. The text is split at lines that start with `---`, as kubectl does
@@ -35,21 +35,25 @@ pub fn documents(text: &str) -> Result<Vec<Document<'_>>, YamlError> {
                 let message = "nothing but a comment may follow '---' on its line".into();
                 return Err(YamlError { message, position: position_of(text, offset) });
             }
+            // In front of everything the marker belongs to the part behind it.
             if offset > start {
-                documents.push(part(text, start, offset)?);
+                documents.push(Composer::new(part(text, start, offset)).document(offset)?);
+                start = offset + line.len();
             }
-            start = offset + line.len();
         }
         offset += line.len();
     }
     if text.len() > start || documents.is_empty() {
-        documents.push(part(text, start, text.len())?);
+        // kubectl hands on whole lines.
+        let last = part(text, start, text.len()).closing_last_line();
+        documents.push(Composer::new(last).document(text.len())?);
     }
     Ok(documents)
 }
 
-fn part(text: &str, start: usize, end: usize) -> Result<Document<'_>, YamlError> {
+/// What lies between two offsets, without the byte order mark in front of it.
+fn part(text: &str, start: usize, end: usize) -> Cursor<'_> {
     let has_mark = text.get(start..end).is_some_and(|part| part.starts_with(BYTE_ORDER_MARK));
     let start = if has_mark { start + BYTE_ORDER_MARK.len_utf8() } else { start };
-    Composer::new(Cursor::new(text, start, end)).document(end)
+    Cursor::new(text, start, end)
 }

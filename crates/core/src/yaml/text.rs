@@ -72,6 +72,8 @@ pub(super) struct Cursor<'t> {
     /// What to take from `at` for the column: the line's start and the continuation bytes since.
     column_zero: usize,
     ascii: bool,
+    /// Whether a last line without a line break is read as if it had one.
+    closes_last_line: bool,
 }
 
 impl<'t> Cursor<'t> {
@@ -85,7 +87,13 @@ impl<'t> Cursor<'t> {
             line: position_of(text, start).line,
             column_zero: start,
             ascii: text.is_ascii(),
+            closes_last_line: false,
         }
+    }
+
+    /// Reads a last line without a line break as if it had one.
+    pub(super) fn closing_last_line(self) -> Self {
+        Self { closes_last_line: true, ..self }
     }
 
     /// Column in characters, from 0.
@@ -120,7 +128,7 @@ impl<'t> Cursor<'t> {
     }
 
     pub(super) fn at_break(&self) -> bool {
-        matches!(self.byte(0), b'\n' | b'\r')
+        matches!(self.byte(0), b'\n' | b'\r') || self.closes_last_line && self.at_end() && self.column() > 0
     }
 
     /// Whether a blank, a line break or the end stands `ahead` bytes further on.
@@ -151,6 +159,7 @@ impl<'t> Cursor<'t> {
         match (self.byte(0), self.byte(1)) {
             (b'\r', b'\n') => self.at += 2,
             (b'\r' | b'\n', _) => self.at += 1,
+            _ if self.at_break() => {}
             _ => return,
         }
         self.line += 1;

@@ -4,7 +4,7 @@
 
 pub mod texts;
 
-use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, RefusedRow, Refs};
+use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs, RefusedRow};
 use awsiam_core::history::Record;
 use awsiam_core::ledger::{Ledger, Writer};
 use awsiam_core::mapping::{Entry, Key, List, Mapping};

@@ -20,14 +20,32 @@ pub fn text(list: List) -> BoxedStrategy<Option<String>> {
 pub fn damaged(list: List) -> BoxedStrategy<Option<String>> {
     let start = prop_oneof![3 => text(list), 2 => select(stored()).prop_map(Some)];
     (start, proptest::collection::vec(damage(), 1..4))
-        .prop_map(|(text, damages)| text.map(|text| damages.iter().fold(text, |text, damage| damage.to(&text))))
+        .prop_map(|(text, damages)| {
+            text.map(|text| damages.iter().fold(text, |text, damage| damage.to(&text)))
+        })
         .boxed()
 }
 
 /// Ways to say that there is nothing.
 const NOTHING: &[&str] = &[
-    "", "\n", "''", "\"\"", "``", "[]", "[]\r\n", "[ ] # none\n", "[\n  # none\n]", "null", "~\n", "null # x\n",
-    "# nobody yet\n", "# nobody yet", "---\n", "--- # x\n# y\n", "---\n---\n- x\n", "\u{feff}# x\n",
+    "",
+    "\n",
+    "''",
+    "\"\"",
+    "``",
+    "[]",
+    "[]\r\n",
+    "[ ] # none\n",
+    "[\n  # none\n]",
+    "null",
+    "~\n",
+    "null # x\n",
+    "# nobody yet\n",
+    "# nobody yet",
+    "---\n",
+    "--- # x\n# y\n",
+    "---\n---\n- x\n",
+    "\u{feff}# x\n",
 ];
 
 /// The texts of `tests/texts`, and some of our own for a checkout without them.
@@ -44,7 +62,9 @@ fn files(folder: &std::path::Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
-        .flat_map(|path| if path.is_dir() { files(&path) } else { std::fs::read_to_string(path).into_iter().collect() })
+        .flat_map(|path| {
+            if path.is_dir() { files(&path) } else { std::fs::read_to_string(path).into_iter().collect() }
+        })
         .collect()
 }
 
@@ -71,7 +91,8 @@ fn arn(list: List) -> BoxedStrategy<String> {
 /// An item of a block list: its lines after the dash.
 fn item(list: List) -> BoxedStrategy<Vec<String>> {
     if list == List::Accounts {
-        let quoted = (arn(list), select(vec!["\"", "'", ""])).prop_map(|(id, q)| vec![format!("{q}{id}{q} # acct")]);
+        let quoted =
+            (arn(list), select(vec!["\"", "'", ""])).prop_map(|(id, q)| vec![format!("{q}{id}{q} # acct")]);
         return quoted.boxed();
     }
     let key = match list {
@@ -90,8 +111,13 @@ fn item(list: List) -> BoxedStrategy<Vec<String>> {
         },
     );
     let node = Just(super::NODES.lines().map(|l| l.get(2..).unwrap().to_owned()).collect::<Vec<_>>());
-    let sso = Just(vec!["sso:".to_owned(), "  permissionSetName: a".into(), "  accountID: \"111122223333\"".into()]);
-    let odd = select(vec!["5", "username: nobody", "{}", "*u", "x: &u y", "[a]"]).prop_map(|t| vec![t.to_owned()]);
+    let sso = Just(vec![
+        "sso:".to_owned(),
+        "  permissionSetName: a".into(),
+        "  accountID: \"111122223333\"".into(),
+    ]);
+    let odd =
+        select(vec!["5", "username: nobody", "{}", "*u", "x: &u y", "[a]"]).prop_map(|t| vec![t.to_owned()]);
     prop_oneof![8 => mapping, 2 => node, 1 => sso, 1 => odd].boxed()
 }
 
@@ -119,7 +145,16 @@ const GROUPS: &[&str] = &[
     "groups: &g [x]\n",
 ];
 
-const EXTRA: &[&str] = &["userid: AROA", "owner: jane # x", "", "# a comment", "  # deeper", "x: |\n  text\n", "more: &m {owner: joe}", "<<: *m"];
+const EXTRA: &[&str] = &[
+    "userid: AROA",
+    "owner: jane # x",
+    "",
+    "# a comment",
+    "  # deeper",
+    "x: |\n  text\n",
+    "more: &m {owner: joe}",
+    "<<: *m",
+];
 
 /// How a block list is written around its items.
 #[derive(Clone, Debug)]
@@ -132,8 +167,28 @@ struct Frame {
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    let front = select(vec!["", "", "", "# head\n", "---\n", "# a\n--- # b\n", "\u{feff}", "%YAML 1.1\n---\n", "\n\n"]);
-    let behind = select(vec!["", "", "", "\n\n", "# tail\n", "---\n- not: read\n", "...\n", "# x\n--- {oops", "- stray\n"]);
+    let front = select(vec![
+        "",
+        "",
+        "",
+        "# head\n",
+        "---\n",
+        "# a\n--- # b\n",
+        "\u{feff}",
+        "%YAML 1.1\n---\n",
+        "\n\n",
+    ]);
+    let behind = select(vec![
+        "",
+        "",
+        "",
+        "\n\n",
+        "# tail\n",
+        "---\n- not: read\n",
+        "...\n",
+        "# x\n--- {oops",
+        "- stray\n",
+    ]);
     (front, select(vec![0, 0, 2, 4]), behind, any::<bool>(), prop::bool::weighted(0.8)).prop_map(
         |(front, indent, behind, windows, final_break)| Frame { front, indent, behind, windows, final_break },
     )
@@ -169,7 +224,14 @@ fn with_anchors(text: String) -> String {
 
 fn flow_list(list: List) -> impl Strategy<Value = String> {
     let comma = select(vec![", ", ",", " ,\n  ", ", # a, b\n  ", " # x\n, "]);
-    let around = select(vec![("[", "]"), ("[", "]\n"), ("[\n  ", "\n]\n"), ("--- [ ", " ]"), ("[", ",]"), ("[ # a\n", " # b, c\n]\n---\nx")]);
+    let around = select(vec![
+        ("[", "]"),
+        ("[", "]\n"),
+        ("[\n  ", "\n]\n"),
+        ("--- [ ", " ]"),
+        ("[", ",]"),
+        ("[ # a\n", " # b, c\n]\n---\nx"),
+    ]);
     (proptest::collection::vec(flow_item(list), 1..4), comma, around)
         .prop_map(|(items, comma, (open, close))| format!("{open}{}{close}", items.join(comma)))
 }
@@ -203,8 +265,9 @@ enum Damage {
 fn damage() -> impl Strategy<Value = Damage> {
     let at = 0..400usize;
     let character = select(vec![
-        "\n", " ", "  ", "\t", "- ", ":", ": ", "#", " # ", "'", "\"", "[", "]", "{", "}", ",", "&a ", "*a", "|", ">", "!", "---\n",
-        "...\n", "\r", "\u{2028}", "\u{feff}", "\\", "x", "~", "? ", "%", "\0", "`", "@",
+        "\n", " ", "  ", "\t", "- ", ":", ": ", "#", " # ", "'", "\"", "[", "]", "{", "}", ",", "&a ", "*a",
+        "|", ">", "!", "---\n", "...\n", "\r", "\u{2028}", "\u{feff}", "\\", "x", "~", "? ", "%", "\0", "`",
+        "@",
     ]);
     prop_oneof![
         4 => (at.clone(), character).prop_map(|(at, text)| Damage::Insert(at, text.to_owned())),

@@ -1,0 +1,77 @@
+//! What was typed, and which verb it means. The verbs' own arguments lie beside the verbs.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::error::Error;
+use crate::verb::{completions, controller, crd, diff, man, render, validate};
+
+/// Version and commit.
+pub(crate) const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("AWSIAM_COMMIT"), ")");
+
+/// Exit code of a verb that could not do its work, as of clap's for wrong usage.
+const FAILED: u8 = 2;
+
+/// Says in two small resources who may log in to a Kubernetes cluster with an AWS identity, and keeps
+/// kube-system/aws-auth so, without losing an entry that somebody else wrote.
+#[derive(Debug, Parser)]
+#[command(name = "awsiam", version = VERSION, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Controller(controller::Arguments),
+    Crd(crd::Arguments),
+    Validate(validate::Arguments),
+    Render(render::Arguments),
+    Diff(diff::Arguments),
+    Completions(completions::Arguments),
+    #[command(hide = true)]
+    Man(man::Arguments),
+}
+
+/// The whole command line, under the name by which it was called.
+pub(crate) fn command() -> clap::Command {
+    let command = Arguments::command();
+    match std::env::args_os().next().filter(is_plugin) {
+        Some(_) => command.bin_name("kubectl awsiam"),
+        None => command,
+    }
+}
+
+/// Whether the program was called as a plugin of kubectl, which is by its file's name.
+fn is_plugin(program: &OsString) -> bool {
+    Path::new(program).file_stem().is_some_and(|name| name.as_encoded_bytes().starts_with(b"kubectl-"))
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn run() -> ExitCode {
+    let matches = command().get_matches();
+    let done = Arguments::from_arg_matches(&matches).map_err(Error::from).and_then(|arguments| {
+        match &arguments.verb {
+            Verb::Controller(arguments) => return Ok(controller::run(arguments)),
+            Verb::Crd(arguments) => crd::run(arguments),
+            Verb::Validate(arguments) => validate::run(arguments),
+            Verb::Render(arguments) => render::run(arguments),
+            Verb::Diff(arguments) => diff::run(arguments),
+            Verb::Completions(arguments) => completions::run(arguments),
+            Verb::Man(arguments) => man::run(arguments),
+        }
+    });
+    match done {
+        Ok(code) => code,
+        // Whoever reads our output has seen enough of it.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("awsiam: {error}");
+            ExitCode::from(FAILED)
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The way to a cluster, as kubectl finds it, and errors on that way in words that hold no secrets: a
+//! kubeconfig holds tokens, and what reads it likes to quote the lines around a mistake.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use kube::client::AuthError;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+use thiserror::Error;
+
+/// How long to wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How we call ourselves in the API server's audit log.
+const USER_AGENT: &str = concat!("awsiam/", env!("CARGO_PKG_VERSION"));
+
+/// Where the cluster is, as typed.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Which cluster")]
+pub(crate) struct ConnectionArguments {
+    /// The kubeconfig to use. Without it: $KUBECONFIG, ~/.kube/config, or inside of a pod its ServiceAccount
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig; without it the current one
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+/// Why there is no way to a cluster.
+#[derive(Debug, Error)]
+pub(crate) enum ConnectionError {
+    #[error("there is neither a kubeconfig (--kubeconfig, $KUBECONFIG, ~/.kube/config) nor a pod's ServiceAccount; say which cluster with --kubeconfig FILE")]
+    Nowhere,
+    #[error("can't use the kubeconfig {file}: {why}")]
+    Kubeconfig { file: String, why: String },
+    #[error("can't use this pod's ServiceAccount: {0}")]
+    InCluster(#[from] kube::config::InClusterError),
+    #[error("can't make a client for {server}: {why}")]
+    Client { server: String, why: String },
+    #[error("can't start: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+impl ConnectionArguments {
+    /// The cluster that is meant. `read` limits how long an answer may stay silent.
+    ///
+    /// # Errors
+    /// [`ConnectionError`], without a word of what the kubeconfig holds.
+    pub(crate) async fn configuration(&self, read: Duration) -> Result<Config, ConnectionError> {
+        let mut config = self.found().await?;
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(read);
+        // Else the time that a pooled connection lay idle would count.
+        config.reset_reader_on_write = true;
+        if let (Ok(name), Ok(value)) = ("user-agent".parse(), USER_AGENT.parse()) {
+            config.headers.push((name, value));
+        }
+        Ok(config)
+    }
+
+    async fn found(&self) -> Result<Config, ConnectionError> {
+        let from_environment = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+        let default = std::env::home_dir().map(|home| home.join(".kube").join("config"));
+        let (file, read) = match (&self.kubeconfig, from_environment, default.filter(|file| file.exists())) {
+            (Some(file), ..) => (name(file), Kubeconfig::read_from(file)),
+            (None, Some(files), _) => (name(Path::new(&files)), Kubeconfig::read()),
+            (None, None, Some(file)) => (name(&file), Kubeconfig::read_from(&file)),
+            (None, None, None) if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
+                return Ok(Config::incluster()?);
+            }
+            (None, None, None) => return Err(ConnectionError::Nowhere),
+        };
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match read {
+            Ok(kubeconfig) => Config::from_custom_kubeconfig(kubeconfig, &options).await,
+            Err(error) => Err(error),
+        };
+        config.map_err(|error| ConnectionError::Kubeconfig { file, why: kubeconfig_words(&error) })
+    }
+}
+
+/// A client for a configuration.
+///
+/// # Errors
+/// [`ConnectionError::Client`], as for certificates that are none.
+pub(crate) fn client(config: Config) -> Result<Client, ConnectionError> {
+    let server = config.cluster_url.to_string();
+    Client::try_from(config).map_err(|error| ConnectionError::Client { server, why: words(&error) })
+}
+
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// What is wrong with a kubeconfig; of a mistake in its text only the place.
+fn kubeconfig_words(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::Parse(error) => match error.location() {
+            Some(place) => format!("line {}, column {} is not as a kubeconfig should be", place.line(), place.column()),
+            None => "it is not as a kubeconfig should be".to_owned(),
+        },
+        KubeconfigError::ReadConfig(error, _) => error.to_string(),
+        KubeconfigError::CurrentContextNotSet => "it names no current context; name one with --context".to_owned(),
+        KubeconfigError::LoadContext(name) => format!("it has no context {name}"),
+        KubeconfigError::ParseCertificates(_) => "its certificates cannot be read as PEM".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What a client's error says, causes included, once, and without what a credential plugin printed.
+pub(crate) fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut said: Vec<String> = Vec::new();
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(auth) = error.downcast_ref::<AuthError>() {
+            return auth_words(auth);
+        }
+        said.push(error.to_string());
+        cause = error.source();
+    }
+    // Most say what their cause says, and the last says it shortest.
+    let mut words: Vec<String> = Vec::new();
+    for text in said.into_iter().rev() {
+        if words.last().is_none_or(|shorter| !text.contains(shorter.as_str())) {
+            words.push(text);
+        }
+    }
+    words.reverse();
+    words.join(": ")
+}
+
+fn auth_words(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { cmd, out } => {
+            format!("the credential plugin of the kubeconfig failed ({}): {cmd}", out.status)
+        }
+        AuthError::AuthExecParse(_) | AuthError::ParseTokenKey(_) => {
+            "the credential plugin of the kubeconfig printed something else than a credential".to_owned()
+        }
+        AuthError::InvalidBasicAuth(_) | AuthError::InvalidBearerToken(_) => {
+            "the token or password of the kubeconfig holds characters that none may hold".to_owned()
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,21 @@
+//! The verbs, one file each: what is typed after them, and what they do.
+
+pub(crate) mod completions;
+pub(crate) mod controller;
+pub(crate) mod crd;
+pub(crate) mod diff;
+pub(crate) mod man;
+pub(crate) mod render;
+pub(crate) mod validate;
+
+use clap::ValueEnum;
+
+/// `-o`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}

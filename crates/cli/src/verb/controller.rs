@@ -1,0 +1,157 @@
+//! `awsiam controller`: runs the operator until it is told to stop.
+
+mod logs;
+mod resync;
+mod signals;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use awsiam_controller::{LocalCluster, Options, StartError};
+use clap::{Args, ValueEnum};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::VERSION;
+use crate::connection::{self, ConnectionArguments, ConnectionError};
+use crate::privileges::PrivilegeArguments;
+
+/// How long an answer may stay silent: longer than the API server leaves a watch without a word, after
+/// which it ends it (290 s).
+const READ: Duration = Duration::from_secs(300);
+
+/// How long after the first signal the process ends, whatever is still under way: the next start takes it up.
+const LAST_MOMENT: Duration = Duration::from_millis(4800);
+
+/// Threads of the runtime: it waits far more than it works.
+const THREADS: usize = 2;
+
+/// Run the operator
+///
+/// Keeps kube-system/aws-auth of the cluster it runs in as the Cluster object of --local-cluster and its
+/// AWSIamConfigs say. The first SIGTERM or SIGINT lets it finish the write in flight and exit with 0, the
+/// second ends it at once. RUST_LOG says what is logged (info).
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The Cluster object that stands for the cluster the operator runs in. No other Cluster is served
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    local_cluster: Option<LocalCluster>,
+
+    /// Plan and report, and write nothing to aws-auth
+    #[arg(long)]
+    observe_only: bool,
+
+    /// How often everything is looked at again without a change, such as 30s, 10m or 1h
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = resync::parse)]
+    resync: Duration,
+
+    /// How to log, to standard error
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+
+    /// Have the write after this many never return, as if the process had died there
+    #[arg(long, value_name = "N", hide = true)]
+    hang_after_writes: Option<u64>,
+
+    #[command(flatten)]
+    connection: ConnectionArguments,
+
+    #[command(flatten)]
+    privileges: PrivilegeArguments,
+}
+
+/// `--log-format`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people, in colour on a terminal.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Why the operator did not start.
+#[derive(Debug, Error)]
+enum ControllerError {
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error("{}", start_words(.0))]
+    Start(#[from] StartError),
+    #[error("RUST_LOG cannot be read: {0}")]
+    Logs(#[from] tracing_subscriber::filter::FromEnvError),
+    #[error("can't start: {0}")]
+    Runtime(#[from] std::io::Error),
+}
+
+fn start_words(error: &StartError) -> String {
+    match error {
+        StartError::ManagementCluster(error) => format!(
+            "can't read namespace kube-system, whose uid names this cluster in the ledger: {}",
+            connection::words(error)
+        ),
+        other @ StartError::NoUid => other.to_string(),
+    }
+}
+
+impl Arguments {
+    fn options(&self) -> Options {
+        Options {
+            local_cluster: self.local_cluster.clone(),
+            observe_only: self.observe_only,
+            policy: self.privileges.policy(),
+            resync: self.resync,
+            instance: std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()),
+            hang_after_writes: self.hang_after_writes,
+        }
+    }
+}
+
+/// Runs it. Exit code 0 after a signal, 1 when it did not start.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("awsiam controller: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<(), ControllerError> {
+    logs::start(arguments.log_format)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    let done = runtime.block_on(serve(arguments));
+    // What hangs does not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
+    let stop = CancellationToken::new();
+    signals::listen(stop.clone())?;
+    let config = arguments.connection.configuration(READ).await?;
+    let local_cluster = arguments.local_cluster.as_ref();
+    tracing::info!(
+        version = VERSION,
+        server = %config.cluster_url,
+        local_cluster = local_cluster.map(|local| format!("{}/{}", local.namespace, local.name)),
+        observe_only = arguments.observe_only,
+        "starting"
+    );
+    if local_cluster.is_none() {
+        tracing::warn!("without --local-cluster no Cluster is served");
+    }
+    let client = connection::client(config)?;
+    tokio::select! {
+        done = awsiam_controller::run(client, arguments.options(), stop.clone()) => Ok(done?),
+        () = overdue(&stop) => {
+            tracing::warn!("something did not end in time; leaving it to the next start");
+            Ok(())
+        }
+    }
+}
+
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_MOMENT).await;
+}

@@ -1,0 +1,194 @@
+//! `awsiam diff`: what the operator would change on the live target, planned as the operator plans. Reads a
+//! cluster and writes nothing to it.
+
+mod live;
+mod with_files;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED};
+use awsiam_api::resolve::Backend;
+use awsiam_api::{Cluster, Resolution, TargetKind};
+use awsiam_controller::observe::{self, Inputs};
+use awsiam_core::plan;
+use clap::Args;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use thiserror::Error;
+
+use self::live::Live;
+use self::with_files::FromFiles;
+use super::Output;
+use crate::connection::{self, ConnectionArguments, ConnectionError};
+use crate::error::Error;
+use crate::files;
+use crate::finding;
+use crate::paint::{Paint, harmless};
+use crate::planned::Planned;
+use crate::privileges::PrivilegeArguments;
+use crate::selection::ClusterName;
+
+/// How long the API server may take for an answer.
+const READ: Duration = Duration::from_secs(30);
+
+/// Show what the operator would change on the live target
+///
+/// Plans as the operator does: with the Cluster, its AWSIamConfigs, aws-auth and its history as they are in
+/// the cluster of the current context; with -f, the objects in the files take the place of those in the
+/// cluster. Give the privilege flags that the operator runs with. Exit code 0: nothing would change; 1:
+/// something would, or cannot be written; 2: error.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The Cluster to look at, in the context's namespace unless it names one
+    #[arg(value_name = "[NAMESPACE/]CLUSTER", conflicts_with = "files", required_unless_present = "files")]
+    name: Option<ClusterName>,
+
+    /// Manifests whose objects take the place of those in the cluster: files, - for standard input, folders
+    #[arg(short = 'f', long = "filename", value_name = "FILE", num_args = 1..)]
+    files: Vec<PathBuf>,
+
+    /// With -f: which Cluster is meant, where the files hold several or none
+    #[arg(long, value_name = "[NAMESPACE/]NAME", conflicts_with = "name")]
+    cluster: Option<ClusterName>,
+
+    /// The cluster of the context is itself the target, also where the Cluster's status does not say so yet
+    #[arg(long)]
+    local: bool,
+
+    /// The namespace of what names none; without it the context's
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+
+    /// Print for people (text) or for programs (json)
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Output,
+
+    #[command(flatten)]
+    connection: ConnectionArguments,
+
+    #[command(flatten)]
+    privileges: PrivilegeArguments,
+}
+
+/// Why there is nothing to compare.
+#[derive(Debug, Error)]
+pub(crate) enum DiffError {
+    #[error("can't read {what}: {why}")]
+    Read { what: String, why: String },
+    #[error("there is no Cluster {0} in the cluster of this context; name one that is there (kubectl get clusters.anywhere.eks.amazonaws.com -A), or give its manifest with -f")]
+    NoCluster(String),
+    #[error("the Cluster {0} has no status yet that says which cluster it stands for; if it is the one of this context, pass --local")]
+    NoTarget(String),
+    #[error("the Cluster {0} stands for another cluster than the one of this context, and this version reaches none but that; with a context of that cluster, pass --local")]
+    RemoteTarget(String),
+    #[error("the files hold AWSIamConfigs and no Cluster, and no Cluster in the cluster refers to one of them; name one with --cluster, or add it to the files")]
+    NobodyRefers,
+    #[error("the files hold AWSIamConfigs and no Cluster, and several Clusters refer to them ({}); name one with --cluster", .0.join(", "))]
+    SeveralRefer(Vec<String>),
+}
+
+/// Compares and prints.
+///
+/// # Errors
+/// When something cannot be read, or it is not clear what is meant.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ConnectionError::Runtime)?;
+    runtime.block_on(arguments.run())
+}
+
+impl Arguments {
+    async fn run(&self) -> Result<ExitCode, Error> {
+        let config = self.connection.configuration(READ).await?;
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let live = Live::new(connection::client(config)?);
+        let policy = self.privileges.policy();
+
+        let sources = files::read_all(&self.files)?;
+        let files = FromFiles::read(&sources, &namespace, &policy);
+        let files = match files {
+            Ok(files) => files,
+            Err(unreadable) => {
+                finding::print_all(&unreadable.findings, &mut std::io::stderr().lock(), Paint::stderr())?;
+                return Err(Error::Manifests(unreadable.files));
+            }
+        };
+        let mut findings = files.findings.clone();
+        let cluster = match &self.name {
+            Some(name) => {
+                let namespace = name.namespace.as_ref().unwrap_or(&namespace);
+                live.cluster(namespace, &name.name).await?
+            }
+            None => files.cluster(&live, self.cluster.as_ref(), &namespace).await?,
+        };
+        self.check_target(&cluster)?;
+
+        let (configs, changes) = files.configs(&live, &cluster).await?;
+        findings.extend(changes);
+        let (management, aws_auth, history) = live.target().await?;
+        let resolution = observe::desired(&cluster, |name| configs.get(name).cloned());
+        let mut withheld = withheld(&cluster, aws_auth.as_ref(), &resolution);
+        withheld.extend(live.lacking().await);
+        let inputs = Inputs::of(&cluster, &management, aws_auth.as_ref(), resolution, history);
+        let plan = plan::plan(&inputs.request(&policy));
+        let planned = Planned { cluster: title(&cluster), plan, withheld };
+
+        let mut out = std::io::stdout().lock();
+        if self.output == Output::Json {
+            serde_json::to_writer_pretty(&mut out, &planned.for_programs(&findings, &files.skipped))?;
+            writeln!(out)?;
+        } else {
+            files.skipped.iter().for_each(|line| eprintln!("{}", harmless(line)));
+            finding::print_all(&findings, &mut std::io::stderr().lock(), Paint::stderr())?;
+            planned.print(&mut out, Paint::stdout())?;
+        }
+        Ok(if planned.differs() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    /// Whether the cluster of the context is the target.
+    fn check_target(&self, cluster: &Cluster) -> Result<(), DiffError> {
+        match cluster.status.as_ref().and_then(|status| status.target) {
+            _ if self.local => Ok(()),
+            Some(TargetKind::Local) => Ok(()),
+            Some(TargetKind::Remote) => Err(DiffError::RemoteTarget(title(cluster))),
+            None => Err(DiffError::NoTarget(title(cluster))),
+        }
+    }
+}
+
+fn title(cluster: &Cluster) -> String {
+    format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any())
+}
+
+/// Why the operator would not carry out a plan for this Cluster now, in words.
+pub(crate) fn withheld(cluster: &Cluster, aws_auth: Option<&ConfigMap>, resolution: &Resolution) -> Vec<String> {
+    let manages = |c: &ConfigMap| {
+        c.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(EKS_ANYWHERE_MANAGER))
+    };
+    let is_eks_anywhere = cluster.finalizers().iter().any(|name| name == EKS_ANYWHERE_FINALIZER)
+        || aws_auth.is_some_and(manages);
+    let is_suspended = cluster.spec.iam_authenticator.as_ref().is_some_and(|block| block.suspend);
+    let first = resolution.settings.as_ref().and_then(|settings| settings.backends.first());
+    let reasons = [
+        (is_eks_anywhere, "EKS Anywhere controls this Cluster or its aws-auth; let its controller go first"),
+        (is_suspended, "spec.iamAuthenticator.suspend of the Cluster is true; set it to false"),
+        (
+            cluster.annotations().contains_key(EKS_ANYWHERE_PAUSED),
+            "the Cluster has the annotation anywhere.eks.amazonaws.com/paused; remove it",
+        ),
+        (
+            first == Some(&Backend::Crd),
+            "the first backendMode is CRD, which this version does not write yet; use EKSConfigMap",
+        ),
+    ];
+    reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, why)| why.to_owned()).collect()
+}
+
+/// AWSIamConfigs by name, as the operator's cache would give them.
+type Configs = std::collections::BTreeMap<String, Arc<kube::core::DeserializeGuard<awsiam_api::AWSIamConfig>>>;

@@ -1,0 +1,128 @@
+//! Promise 1: a failed or unreadable read never leads to a write.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use awsiam_tests::stage::{Running, Stage, role_arn};
+use futures::FutureExt;
+use http::StatusCode;
+use serde_json::json;
+
+use crate::intercept::{self, Counter};
+use crate::{finding, foreign, looked_at, make, recorded, role, set_roles, user_arn};
+
+const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/A\n  username: a: b\n";
+
+#[tokio::test]
+async fn unreadable_map_roles_stay_to_the_byte_while_map_users_go_on() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", BROKEN)]).await;
+    let rows = json!({
+        "mapRoles": [{"roleARN": role_arn("Dev"), "username": "dev"}],
+        "mapUsers": [{"userARN": user_arn("alice"), "username": "alice"}],
+    });
+    stage.config_spec("team", rows).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    stage.text_becomes("mapUsers", &format!("- userarn: {}\n  username: alice\n", user_arn("alice"))).await;
+    let message = stage.condition("AwsAuthSynced", "False", "Unreadable").await;
+    assert!(message.starts_with("mapRoles, line 2, column 14: "), "{message}");
+    assert_eq!(stage.text("mapRoles").await, BROKEN);
+
+    let mended = foreign("A", "a");
+    set_roles(&stage, &mended).await;
+    stage.text_becomes("mapRoles", &format!("{mended}{}", role("Dev", "dev", &[]))).await;
+    stage.condition("AwsAuthSynced", "True", "Synced").await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn texts_of_which_the_authenticator_reads_nothing_are_left_alone() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", BROKEN)]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    let texts = ["words", "key: value\n", "{}", "- a\n\t- b\n", "- 'a", "- a\r- b\n", "- a\u{2028}\n", "[{]"];
+    for text in texts {
+        set_roles(&stage, text).await;
+        recorded(&stage).await;
+        assert_eq!(stage.text("mapRoles").await, text);
+    }
+    operator.stop().await;
+    assert_eq!(stage.text("mapRoles").await, "[{]");
+}
+
+#[tokio::test]
+async fn what_we_own_in_a_text_that_became_unreadable_stays_ours() {
+    let stage = Stage::set().await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    let ours = role("Dev", "dev", &[]);
+    stage.text_becomes("mapRoles", &ours).await;
+    let broken = format!("{ours}- ]\n");
+    set_roles(&stage, &broken).await;
+    stage.condition("AwsAuthSynced", "False", "Unreadable").await;
+    let emptied = stage.config("team", &[]).await;
+    looked_at(&stage, &emptied).await;
+    assert_eq!(stage.text("mapRoles").await, broken);
+
+    let mended = format!("{ours}{}", foreign("Other", "other"));
+    set_roles(&stage, &mended).await;
+    stage.text_becomes("mapRoles", &foreign("Other", "other")).await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_list_under_binary_data_is_unreadable_and_the_others_go_on() {
+    let stage = Stage::set().await;
+    let before = make(&stage, json!({"binaryData": {"mapRoles": "AAEC"}})).await;
+    let rows = json!({
+        "mapRoles": [{"roleARN": role_arn("Dev"), "username": "dev"}],
+        "mapAccounts": ["444455556666"],
+    });
+    stage.config_spec("team", rows).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    stage.text_becomes("mapAccounts", "- \"444455556666\"\n").await;
+    let message = stage.condition("AwsAuthSynced", "False", "Unreadable").await;
+    assert!(message.contains("mapRoles stands under binaryData"), "{message}");
+    let finding = finding(&stage, "Unreadable").await;
+    assert_eq!(finding.list, "mapRoles");
+    let after = stage.aws_auth().await.unwrap();
+    assert_eq!(after.binary_data, before.binary_data);
+    assert!(!after.data.unwrap().contains_key("mapRoles"));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_before_aws_auth_was_read() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", &foreign("Other", "other"))]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let (failing, writes, refused) = (Arc::new(AtomicBool::new(true)), Counter::default(), Counter::default());
+    let client = intercept::client(&stage, {
+        let (failing, writes, refused) = (failing.clone(), writes.clone(), refused.clone());
+        move |asked| {
+            if asked.is_put() || asked.is_post() {
+                writes.up();
+            }
+            let refuse = asked.is_read() && failing.load(Ordering::SeqCst);
+            if refuse {
+                refused.up();
+            }
+            async move { refuse.then_some(StatusCode::INTERNAL_SERVER_ERROR) }.boxed()
+        }
+    })
+    .await;
+    let operator = Running::start_with(client, stage.options());
+    let message = stage.condition("AwsAuthSynced", "False", "WriteFailed").await;
+    assert!(message.contains("has not been read yet"), "{message}");
+    assert!(refused.get() > 0);
+    assert_eq!(writes.get(), 0);
+    failing.store(false, Ordering::SeqCst);
+    stage.text_becomes("mapRoles", &format!("{}{}", foreign("Other", "other"), role("Dev", "dev", &[]))).await;
+    operator.stop().await;
+}
