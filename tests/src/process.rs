@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 #[must_use]
 pub fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
-    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join("awsiam")).find(|path| path.exists());
+    let found =
+        own.ancestors().skip(1).take(2).map(|folder| folder.join("awsiam")).find(|path| path.exists());
     match found {
         Some(path) => path,
         None => panic!("awsiam is not built beside {}; run cargo build --workspace --bins", own.display()),
@@ -31,7 +32,16 @@ impl Process {
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         let mut command = Command::new(binary());
         command
-            .args(["controller", "--log-format", "text", "--resync", "2s", "--local-cluster", cluster, "--kubeconfig"])
+            .args([
+                "controller",
+                "--log-format",
+                "text",
+                "--resync",
+                "2s",
+                "--local-cluster",
+                cluster,
+                "--kubeconfig",
+            ])
             .arg(kubeconfig)
             .args(more)
             .stdin(Stdio::null())

@@ -66,14 +66,14 @@ pub async fn install(plane: &ControlPlane) -> Result<(), Anything> {
     Ok(())
 }
 
-/// `kubectl apply --server-side` of manifests.
+/// `kubectl apply --server-side --force-conflicts` of manifests.
 ///
 /// # Errors
 /// What kubectl printed.
 pub fn apply(plane: &ControlPlane, manifests: &str) -> Result<String, Anything> {
     use std::io::Write as _;
     let mut kubectl = plane.kubectl()?;
-    kubectl.args(["apply", "--server-side", "-f", "-"]);
+    kubectl.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]);
     let mut child = kubectl
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -144,8 +144,7 @@ impl Stage {
         let plane: &'static ControlPlane =
             Box::leak(Box::new(ControlPlane::start().await.expect("a control plane of its own")));
         install(plane).await.expect("the chart's rights and the CRDs");
-        let stage =
-            Self { plane, client: plane.client(), namespace: "test-alone".to_owned(), _turn: None };
+        let stage = Self { plane, client: plane.client(), namespace: "test-alone".to_owned(), _turn: None };
         stage.clear().await.expect("a clean stage");
         stage
     }
@@ -174,7 +173,9 @@ impl Stage {
         for slot in 0..awsiam_core::history::SLOTS {
             remove_named(&config_maps, &awsiam_controller::history::record_name(slot)).await?;
         }
-        remove_named(&config_maps, "aws-auth").await?;
+        if let Some(aws_auth) = config_maps.get_opt("aws-auth").await? {
+            remove(&config_maps, &aws_auth).await?;
+        }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let namespace = Namespace {
             metadata: ObjectMeta { name: Some(self.namespace.clone()), ..ObjectMeta::default() },

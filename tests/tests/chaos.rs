@@ -24,7 +24,10 @@ const NODE: &str = "\
 ";
 
 fn foreign_item(number: usize) -> String {
-    format!("- rolearn: {}  # edit {number}\n  username: foreign-{number}\n", role_arn(&format!("foreign-{number}")))
+    format!(
+        "- rolearn: {}  # edit {number}\n  username: foreign-{number}\n",
+        role_arn(&format!("foreign-{number}"))
+    )
 }
 
 fn arns(config_map: &ConfigMap) -> BTreeSet<String> {
@@ -98,12 +101,17 @@ async fn two_hundred_foreign_edits_are_all_kept_while_mappings_change() {
     for version in &seen {
         let now = arns(version);
         let lost: Vec<_> = known.difference(&now).collect();
-        assert!(lost.is_empty(), "at resourceVersion {:?} these were lost: {lost:?}", version.resource_version());
+        assert!(
+            lost.is_empty(),
+            "at resourceVersion {:?} these were lost: {lost:?}",
+            version.resource_version()
+        );
         known.extend(now.into_iter().filter(|arn| arn.contains("/foreign-") || arn.contains("/nodes")));
     }
     assert_eq!(known.len(), EDITS + 1);
     let foreign: String = last.split_inclusive('\n').filter(|line| line.contains("# edit")).collect();
-    let wanted: String = (0..EDITS).map(|n| format!("{}\n", foreign_item(n).lines().next().unwrap())).collect();
+    let wanted: String =
+        (0..EDITS).map(|n| format!("{}\n", foreign_item(n).lines().next().unwrap())).collect();
     assert_eq!(foreign, wanted, "every foreign line is there once, in order, with its comment");
 }
 
@@ -114,9 +122,8 @@ async fn an_operator_killed_after_any_write_is_taken_over_by_the_next_at_the_sam
     let log = stage.plane.folder().join("killed-operators.log");
     let cluster = format!("{}/{CLUSTER}", stage.namespace);
     let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
-    let ours = |name: &str| {
-        format!("- rolearn: {}\n  username: {name}\n  groups:\n  - viewers\n", role_arn(name))
-    };
+    let ours =
+        |name: &str| format!("- rolearn: {}\n  username: {name}\n  groups:\n  - viewers\n", role_arn(name));
     stage.make_aws_auth(&[("mapRoles", NODE)]).await;
     let mut round = 0_usize;
     loop {
@@ -149,7 +156,13 @@ async fn an_operator_killed_after_any_write_is_taken_over_by_the_next_at_the_sam
             .eventually("the operator to make its last write", async || {
                 let made = writes();
                 let config_done = status_is_current(&stage).await;
-                if made >= round { Ok(false) } else if config_done { Ok(true) } else { Err(format!("{made} of {round} writes")) }
+                if made >= round {
+                    Ok(false)
+                } else if config_done {
+                    Ok(true)
+                } else {
+                    Err(format!("{made} of {round} writes"))
+                }
             })
             .await;
         doomed.kill();

@@ -10,8 +10,7 @@ use crate::error::Error;
 use crate::verb::{completions, controller, crd, diff, man, render, validate};
 
 /// Version and commit.
-pub(crate) const VERSION: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("AWSIAM_COMMIT"), ")");
+pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("AWSIAM_COMMIT"), ")");
 
 /// Exit code of a verb that could not do its work, as of clap's for wrong usage.
 const FAILED: u8 = 2;
@@ -67,6 +66,7 @@ pub(crate) fn run() -> ExitCode {
     });
     match done {
         Ok(code) => code,
+        Err(Error::Usage(error)) => error.exit(),
         // Whoever reads our output has seen enough of it.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {

@@ -32,7 +32,9 @@ pub(crate) struct ConnectionArguments {
 /// Why there is no way to a cluster.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectionError {
-    #[error("there is neither a kubeconfig (--kubeconfig, $KUBECONFIG, ~/.kube/config) nor a pod's ServiceAccount; say which cluster with --kubeconfig FILE")]
+    #[error(
+        "there is neither a kubeconfig (--kubeconfig, $KUBECONFIG, ~/.kube/config) nor a pod's ServiceAccount; say which cluster with --kubeconfig FILE"
+    )]
     Nowhere,
     #[error("can't use the kubeconfig {file}: {why}")]
     Kubeconfig { file: String, why: String },
@@ -99,11 +101,15 @@ fn name(path: &Path) -> String {
 fn kubeconfig_words(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::Parse(error) => match error.location() {
-            Some(place) => format!("line {}, column {} is not as a kubeconfig should be", place.line(), place.column()),
+            Some(place) => {
+                format!("line {}, column {} is not as a kubeconfig should be", place.line(), place.column())
+            }
             None => "it is not as a kubeconfig should be".to_owned(),
         },
         KubeconfigError::ReadConfig(error, _) => error.to_string(),
-        KubeconfigError::CurrentContextNotSet => "it names no current context; name one with --context".to_owned(),
+        KubeconfigError::CurrentContextNotSet => {
+            "it names no current context; name one with --context".to_owned()
+        }
         KubeconfigError::LoadContext(name) => format!("it has no context {name}"),
         KubeconfigError::ParseCertificates(_) => "its certificates cannot be read as PEM".to_owned(),
         other => other.to_string(),

@@ -27,9 +27,13 @@ pub(crate) enum CurrentError {
     File(#[from] FileError),
     #[error("{file}:{}:{}: this is neither YAML nor JSON: {}", error.position.line, error.position.column, error.message)]
     Unreadable { file: String, error: yaml::YamlError },
-    #[error("{0} is empty, so nobody knows what aws-auth holds; leave --current out where there is no aws-auth yet")]
+    #[error(
+        "{0} is empty, so nobody knows what aws-auth holds; leave --current out where there is no aws-auth yet"
+    )]
     Empty(String),
-    #[error("{file} holds {what}, not the ConfigMap {NAMESPACE}/{NAME}; write it by: kubectl -n {NAMESPACE} get configmap {NAME} -o yaml")]
+    #[error(
+        "{file} holds {what}, not the ConfigMap {NAMESPACE}/{NAME}; write it by: kubectl -n {NAMESPACE} get configmap {NAME} -o yaml"
+    )]
     Other { file: String, what: String },
     #[error("{file} cannot be read as a ConfigMap: {error}")]
     Undecodable { file: String, error: serde_json::Error },
@@ -59,7 +63,8 @@ pub(crate) fn read(path: &Path) -> Result<ConfigMap, CurrentError> {
         (Some(_), more) => return Err(other(format!("{} objects", more + 1))),
     };
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
-    let (kind, name) = (text("/kind").unwrap_or("an object without kind"), text("/metadata/name").unwrap_or_default());
+    let (kind, name) =
+        (text("/kind").unwrap_or("an object without kind"), text("/metadata/name").unwrap_or_default());
     let namespace = text("/metadata/namespace").unwrap_or(NAMESPACE);
     if kind != "ConfigMap" || name != NAME || namespace != NAMESPACE {
         return Err(other(format!("{kind} {namespace}/{name}")));
@@ -108,7 +113,8 @@ pub(crate) fn planned(current: Option<&ConfigMap>, plan: &Plan) -> Option<Config
 pub(crate) fn to_yaml(object: &impl Serialize) -> Result<String, serde_json::Error> {
     let value = serde_json::to_value(object)?;
     // Folded lines would be read back right, and be hard to compare by eye.
-    let written = serde_saphyr::to_string_with_options(object, ser_options! { folded_wrap_chars: usize::MAX });
+    let written =
+        serde_saphyr::to_string_with_options(object, ser_options! { folded_wrap_chars: usize::MAX });
     let reads_back = |text: &String| {
         let document = yaml::first_document(text);
         document.and_then(|document| yaml::to_json(&document)).is_ok_and(|read| read == value)
@@ -149,8 +155,26 @@ mod tests {
     #[test]
     fn odd_texts_come_back_as_they_were() {
         for text in [
-            "", "\n", " ", "  - a\n- b\n", "a\r\nb\r\n", "a\nb", "a\n\n\n", "\n\na", "\ta\n", "a \nb\t\n", "- a: 'yes'\n",
-            "#\n", "---\n- a\n...\n", "\u{feff}- a\n", "a\u{85}b\n", "a\u{2028}b", "\u{1b}[0m\n", "012345678901", "yes", "~",
+            "",
+            "\n",
+            " ",
+            "  - a\n- b\n",
+            "a\r\nb\r\n",
+            "a\nb",
+            "a\n\n\n",
+            "\n\na",
+            "\ta\n",
+            "a \nb\t\n",
+            "- a: 'yes'\n",
+            "#\n",
+            "---\n- a\n...\n",
+            "\u{feff}- a\n",
+            "a\u{85}b\n",
+            "a\u{2028}b",
+            "\u{1b}[0m\n",
+            "012345678901",
+            "yes",
+            "~",
         ] {
             let object = config_map(text);
             assert_eq!(read_back(&object), object, "{text:?}");

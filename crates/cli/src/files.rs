@@ -41,7 +41,9 @@ pub(crate) enum FileError {
     },
     #[error("{0} is not text in UTF-8; save it as such")]
     NotText(String),
-    #[error("the folder {0} holds no *.yaml, *.yml or *.json file; name one that does, or the files themselves")]
+    #[error(
+        "the folder {0} holds no *.yaml, *.yml or *.json file; name one that does, or the files themselves"
+    )]
     EmptyFolder(String),
     #[error("standard input (-) is named twice and can be read once; write one of the two to a file")]
     StdinTwice,

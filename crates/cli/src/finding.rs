@@ -93,8 +93,13 @@ impl Finding {
             Severity::Warning => paint.yellow(word(self.severity)),
         };
         writeln!(out, "{}: {word}: {}", paint.bold(&harmless(&place)), harmless(&self.message))?;
-        let what: Vec<&str> =
-            self.object.as_deref().into_iter().chain([self.field.as_str()]).filter(|s| !s.is_empty()).collect();
+        let what: Vec<&str> = self
+            .object
+            .as_deref()
+            .into_iter()
+            .chain([self.field.as_str()])
+            .filter(|s| !s.is_empty())
+            .collect();
         if !what.is_empty() {
             writeln!(out, "  in {}", harmless(&what.join(", ")))?;
         }

@@ -99,7 +99,13 @@ impl Manifest<'_> {
         found
     }
 
-    fn find_repeated(&self, document: &Document<'_>, node: NodeId, path: &FieldPath, found: &mut Vec<Finding>) {
+    fn find_repeated(
+        &self,
+        document: &Document<'_>,
+        node: NodeId,
+        path: &FieldPath,
+        found: &mut Vec<Finding>,
+    ) {
         match &document.node(node).value {
             Node::Sequence { items, .. } => {
                 for (index, item) in items.iter().enumerate() {
@@ -110,7 +116,8 @@ impl Manifest<'_> {
                 for (at, (key, value)) in pairs.iter().enumerate() {
                     let Some(name) = place::scalar(document, *key) else { continue };
                     let path = path.field(name);
-                    let earlier = pairs.iter().take(at).find(|(k, _)| place::scalar(document, *k) == Some(name));
+                    let earlier =
+                        pairs.iter().take(at).find(|(k, _)| place::scalar(document, *k) == Some(name));
                     if let Some((first, _)) = earlier {
                         let line = document.node(*first).start.line;
                         let message = format!(
@@ -188,7 +195,14 @@ impl<'s> Manifests<'s> {
     }
 
     /// Takes in one object; of a list, its items. `implied` is the kind of items that need not name it.
-    fn take(&mut self, spot: Spot<'s>, value: Value, implied: Option<(&str, &str)>, namespace: &str, lists: usize) {
+    fn take(
+        &mut self,
+        spot: Spot<'s>,
+        value: Value,
+        implied: Option<(&str, &str)>,
+        namespace: &str,
+        lists: usize,
+    ) {
         let text = |field: &str| value.get(field).and_then(Value::as_str);
         let named = text("apiVersion").zip(text("kind")).or(implied);
         let Some((api_version, kind)) = named else {
@@ -248,7 +262,9 @@ impl<'s> Manifests<'s> {
 fn is_object_name(name: &str) -> bool {
     let is_label = |label: &str| {
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        label.starts_with(is_plain) && label.ends_with(is_plain) && label.chars().all(|c| is_plain(c) || c == '-')
+        label.starts_with(is_plain)
+            && label.ends_with(is_plain)
+            && label.chars().all(|c| is_plain(c) || c == '-')
     };
     name.len() <= 253 && name.split('.').all(is_label)
 }
@@ -261,7 +277,8 @@ mod tests {
         let sources = [Source { name: "f".into(), text: text.into() }];
         let read = read(&sources, "ns");
         let titles = read.objects.iter().map(Manifest::title).collect();
-        let findings = read.findings.iter().map(|f| format!("{}:{} {}", f.line, f.column, f.message)).collect();
+        let findings =
+            read.findings.iter().map(|f| format!("{}:{} {}", f.line, f.column, f.message)).collect();
         (titles, read.skipped, findings)
     }
 
@@ -274,21 +291,26 @@ mod tests {
         );
         let (titles, skipped, findings) = titles(&text);
         assert_eq!(titles, ["Cluster ns/c", "AWSIamConfig other/a"]);
-        assert_eq!(skipped, [
-            "f:10: skipped Secret s (v1)",
-            "f:18: skipped Cluster x (cluster.x-k8s.io/v1beta1)"
-        ]);
+        assert_eq!(
+            skipped,
+            ["f:10: skipped Secret s (v1)", "f:18: skipped Cluster x (cluster.x-k8s.io/v1beta1)"]
+        );
         assert!(findings.is_empty());
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
-        let (_, _, findings) = titles(&format!("a: 1\n---\napiVersion: {OURS}\nkind: Cluster\n---\napiVersion: {OURS}\nkind: Cluster\nmetadata:\n  name: Not_One\n"));
-        assert_eq!(findings, [
-            "1:1 this is no Kubernetes object: it has no apiVersion and kind",
-            "3:1 this Cluster has no name: write one under metadata",
-            "9:9 \"Not_One\" cannot be a name: write lower-case letters, digits, - and ., beginning and ending with a letter or digit",
-        ]);
+        let (_, _, findings) = titles(&format!(
+            "a: 1\n---\napiVersion: {OURS}\nkind: Cluster\n---\napiVersion: {OURS}\nkind: Cluster\nmetadata:\n  name: Not_One\n"
+        ));
+        assert_eq!(
+            findings,
+            [
+                "1:1 this is no Kubernetes object: it has no apiVersion and kind",
+                "3:1 this Cluster has no name: write one under metadata",
+                "9:9 \"Not_One\" cannot be a name: write lower-case letters, digits, - and ., beginning and ending with a letter or digit",
+            ]
+        );
     }
 
     #[test]
@@ -301,7 +323,9 @@ mod tests {
 
     #[test]
     fn keys_that_come_twice_are_found() {
-        let text = format!("apiVersion: {OURS}\nkind: AWSIamConfig\nmetadata: {{name: a}}\nspec:\n  mapRoles: []\n  mapRoles: []\n");
+        let text = format!(
+            "apiVersion: {OURS}\nkind: AWSIamConfig\nmetadata: {{name: a}}\nspec:\n  mapRoles: []\n  mapRoles: []\n"
+        );
         let sources = [Source { name: "f".into(), text }];
         let found = read(&sources, "ns").objects[0].repeated_keys();
         assert_eq!(found.len(), 1);

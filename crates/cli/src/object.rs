@@ -30,11 +30,7 @@ pub(crate) struct Objects<'s> {
 impl<'s> Objects<'s> {
     /// Decodes all of them.
     pub(crate) fn of(manifests: &Manifests<'s>) -> Self {
-        let of_kind = |kind| manifests.objects.iter().filter(move |m| m.kind == kind).cloned();
-        Self {
-            configs: of_kind(Kind::Config).map(Object::of).collect(),
-            clusters: of_kind(Kind::Cluster).map(Object::of).collect(),
-        }
+        Self { configs: of_kind(manifests, Kind::Config), clusters: of_kind(manifests, Kind::Cluster) }
     }
 
     /// The AWSIamConfig of that name; of several the last, as it would be in the cluster.
@@ -43,11 +39,16 @@ impl<'s> Objects<'s> {
     }
 }
 
+fn of_kind<'s, T: DeserializeOwned>(manifests: &Manifests<'s>, kind: Kind) -> Vec<Object<'s, T>> {
+    let Some(shape) = Shape::of(kind.name()) else { return Vec::new() };
+    let manifests = manifests.objects.iter().filter(|manifest| manifest.kind == kind);
+    manifests.map(|manifest| Object::of(manifest.clone(), &shape)).collect()
+}
+
 impl<'s, T: DeserializeOwned> Object<'s, T> {
-    fn of(manifest: Manifest<'s>) -> Self {
-        let mut misfits: Vec<Finding> = Shape::of(manifest.kind.name())
-            .map(|shape| shape.check(&manifest.value))
-            .unwrap_or_default()
+    fn of(manifest: Manifest<'s>, shape: &Shape) -> Self {
+        let mut misfits: Vec<Finding> = shape
+            .check(&manifest.value)
             .into_iter()
             .map(|m| manifest.finding(&m.path, m.is_name, m.severity, m.reason, m.message))
             .collect();
@@ -75,7 +76,8 @@ impl Object<'_, ClusterSpec> {
     pub(crate) fn cluster(&self) -> Result<Cluster, String> {
         let spec = self.spec.clone()?;
         let written = self.manifest.value.get("metadata").cloned().unwrap_or_default();
-        let written: ObjectMeta = serde_json::from_value(written).map_err(|error| format!("metadata: {error}"))?;
+        let written: ObjectMeta =
+            serde_json::from_value(written).map_err(|error| format!("metadata: {error}"))?;
         let metadata = ObjectMeta {
             name: Some(self.manifest.name.clone()),
             namespace: Some(self.manifest.namespace.clone()),

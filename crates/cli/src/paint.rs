@@ -78,9 +78,7 @@ pub(crate) fn harmless(text: &str) -> String {
     if !text.contains(is_harmful) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|c| if is_harmful(c) { c.escape_unicode().to_string() } else { c.to_string() })
-        .collect()
+    text.chars().map(|c| if is_harmful(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 #[cfg(test)]

@@ -138,7 +138,9 @@ impl Reached {
         match step {
             Step::Field(name) => field(document, self.node, name, MAX_ALIASES),
             Step::Index(index) => match &document.node(resolved(document, self.node)).value {
-                Value::Sequence { items, .. } => items.get(*index).map(|i| Reached { key: None, node: i.node }),
+                Value::Sequence { items, .. } => {
+                    items.get(*index).map(|i| Reached { key: None, node: i.node })
+                }
                 _ => None,
             },
         }
@@ -146,10 +148,8 @@ impl Reached {
 
     fn place(self, document: &Document<'_>) -> Place {
         let node = document.node(self.node);
-        let is_block = matches!(
-            &node.value,
-            Value::Sequence { flow: false, .. } | Value::Mapping { flow: false, .. }
-        );
+        let is_block =
+            matches!(&node.value, Value::Sequence { flow: false, .. } | Value::Mapping { flow: false, .. });
         match self.key {
             Some(key) if is_block || node.end <= node.start.offset => whole(document, key),
             _ if is_block => first_key(document, self.node),
@@ -169,9 +169,8 @@ impl Reached {
 /// The last pair of that name, as of keys that come twice the last counts; else one that is merged in.
 fn field(document: &Document<'_>, node: NodeId, name: &str, depth: usize) -> Option<Reached> {
     let Value::Mapping { pairs, .. } = &document.node(resolved(document, node)).value else { return None };
-    let named = |wanted: &str| {
-        pairs.iter().rev().find(|(key, _)| scalar(document, *key) == Some(wanted)).copied()
-    };
+    let named =
+        |wanted: &str| pairs.iter().rev().find(|(key, _)| scalar(document, *key) == Some(wanted)).copied();
     if let Some((key, node)) = named(name) {
         return Some(Reached { key: Some(key), node });
     }

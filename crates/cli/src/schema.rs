@@ -87,7 +87,9 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &FieldPath, misfits: &mu
     }
     match value {
         Value::String(text) => {
-            if let Some(message) = length(text.chars().count(), schema.min_length, schema.max_length, "characters") {
+            if let Some(message) =
+                length(text.chars().count(), schema.min_length, schema.max_length, "characters")
+            {
                 refuse("TooLong", message);
             }
         }
@@ -166,14 +168,16 @@ fn wrong_type(schema: &JSONSchemaProps, value: &Value) -> Option<String> {
         "object" => (value.is_object(), "fields and their values"),
         _ => (true, ""),
     };
-    let quoted = if wanted == "string" && (value.is_number() || value.is_boolean()) { ", in quotes" } else { "" };
+    let quoted =
+        if wanted == "string" && (value.is_number() || value.is_boolean()) { ", in quotes" } else { "" };
     (!fits).then(|| format!("is {}: write {write}{quoted}", kind_of(value)))
 }
 
 fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "empty",
-        Value::Bool(_) => "true or false",
+        Value::Bool(true) => "read as true",
+        Value::Bool(false) => "read as false",
         Value::Number(_) => "a number",
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
@@ -189,7 +193,9 @@ fn length(count: usize, min: Option<i64>, max: Option<i64>, what: &str) -> Optio
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     match (min, max) {
         (_, Some(max)) if count > max => Some(format!("has {count} {what} and may have {max}: shorten it")),
-        (Some(min), _) if count < min => Some(format!("has {count} {what} and must have {min}: write more, or leave it out")),
+        (Some(min), _) if count < min => {
+            Some(format!("has {count} {what} and must have {min}: write more, or leave it out"))
+        }
         _ => None,
     }
 }
@@ -219,16 +225,23 @@ mod tests {
     #[test]
     fn an_unquoted_account_is_a_number_and_says_so() {
         let found = misfits("AWSIamConfig", &config(&json!({ "mapAccounts": [111_122_223_333_i64] })));
-        assert_eq!(found, ["WrongType spec.mapAccounts[0] spec.mapAccounts[0] is a number: write a text, in quotes"]);
+        assert_eq!(
+            found,
+            ["WrongType spec.mapAccounts[0] spec.mapAccounts[0] is a number: write a text, in quotes"]
+        );
     }
 
     #[test]
     fn a_misspelt_field_is_unknown_and_the_right_one_missing() {
-        let found = misfits("AWSIamConfig", &config(&json!({ "mapRoles": [{ "rolearn": "a", "username": "u" }] })));
-        assert_eq!(found, [
-            "MissingField spec.mapRoles[0].roleARN roleARN is missing: write it",
-            "UnknownField spec.mapRoles[0].rolearn unknown field \"rolearn\" is dropped: write roleARN",
-        ]);
+        let found =
+            misfits("AWSIamConfig", &config(&json!({ "mapRoles": [{ "rolearn": "a", "username": "u" }] })));
+        assert_eq!(
+            found,
+            [
+                "MissingField spec.mapRoles[0].roleARN roleARN is missing: write it",
+                "UnknownField spec.mapRoles[0].rolearn unknown field \"rolearn\" is dropped: write roleARN",
+            ]
+        );
     }
 
     #[test]
@@ -239,10 +252,13 @@ mod tests {
     #[test]
     fn unknown_fields_of_a_cluster_are_kept_but_not_those_in_our_block() {
         let spec = json!({ "anything": { "x": [1] }, "iamAuthenticator": { "mode": "Pod", "supend": true } });
-        assert_eq!(misfits("Cluster", &json!({ "spec": spec })), [
-            "NotAllowed spec.iamAuthenticator.mode spec.iamAuthenticator.mode cannot be Pod: write one of DaemonSet, External",
-            "UnknownField spec.iamAuthenticator.supend unknown field \"supend\" is dropped: take it out, or write one of apiServer, clusterID, conflictPolicy, deletionPolicy, env, image, mode, resources, suspend",
-        ]);
+        assert_eq!(
+            misfits("Cluster", &json!({ "spec": spec })),
+            [
+                "NotAllowed spec.iamAuthenticator.mode spec.iamAuthenticator.mode cannot be Pod: write one of DaemonSet, External",
+                "UnknownField spec.iamAuthenticator.supend unknown field \"supend\" is dropped: take it out, or write one of apiServer, clusterID, conflictPolicy, deletionPolicy, env, image, mode, resources, suspend",
+            ]
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use awsiam_api::{Cluster, ClusterSpec, IdentityProviderRef};
 use kube::api::ObjectMeta;
 use thiserror::Error;
 
+use crate::manifests::Manifest;
 use crate::object::{Object, Objects};
 
 /// The name of the Cluster where files hold AWSIamConfigs alone and nobody named it.
@@ -97,9 +98,10 @@ pub(crate) fn in_files(
     match (fitting.as_slice(), wanted) {
         ([], None) => Ok(None),
         ([], Some(_)) if objects.clusters.is_empty() => Ok(None),
-        ([], Some(wanted)) => {
-            Err(SelectionError::NotThere { wanted: wanted.to_string(), there: names(objects.clusters.iter()) })
-        }
+        ([], Some(wanted)) => Err(SelectionError::NotThere {
+            wanted: wanted.to_string(),
+            there: names(objects.clusters.iter()),
+        }),
         ([object], _) => object.cluster().map(Some).map_err(|why| SelectionError::Undecodable {
             title: object.manifest.title(),
             place: object.manifest.origin(),
@@ -132,10 +134,8 @@ pub(crate) fn of_all_configs(
     };
     let mut refs: Vec<IdentityProviderRef> = Vec::new();
     for config in objects.configs.iter().filter(|config| config.manifest.namespace == namespace) {
-        let reference = IdentityProviderRef {
-            kind: AWS_IAM_CONFIG_KIND.to_owned(),
-            name: config.manifest.name.clone(),
-        };
+        let reference =
+            IdentityProviderRef { kind: AWS_IAM_CONFIG_KIND.to_owned(), name: config.manifest.name.clone() };
         if !refs.contains(&reference) {
             refs.push(reference);
         }
@@ -146,6 +146,28 @@ pub(crate) fn of_all_configs(
         spec: ClusterSpec { identity_provider_refs: Some(refs), ..ClusterSpec::default() },
         status: None,
     })
+}
+
+/// The AWSIamConfigs in the files that the Cluster does not refer to, one line each: they do not count.
+pub(crate) fn left_aside(objects: &Objects<'_>, cluster: &Cluster) -> Vec<String> {
+    let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
+    let name = cluster.metadata.name.as_deref().unwrap_or_default();
+    let is_referred_to = |config: &Manifest<'_>| {
+        let mut references = cluster.spec.identity_provider_refs.iter().flatten();
+        config.namespace == namespace
+            && references.any(|r| r.kind == AWS_IAM_CONFIG_KIND && r.name == config.name)
+    };
+    let aside =
+        objects.configs.iter().map(|config| &config.manifest).filter(|config| !is_referred_to(config));
+    aside
+        .map(|config| {
+            format!(
+                "{}: left aside {}: Cluster {namespace}/{name} does not refer to it",
+                config.origin(),
+                config.title()
+            )
+        })
+        .collect()
 }
 
 fn names<'o, 's: 'o>(objects: impl Iterator<Item = &'o Object<'s, ClusterSpec>>) -> Vec<String> {

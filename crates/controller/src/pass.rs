@@ -9,7 +9,7 @@ use awsiam_api::names::{CLUSTER_FINALIZER, EKS_ANYWHERE_FINALIZER, GIVE_UP_TARGE
 use awsiam_api::resolve::Backend;
 use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy};
 use awsiam_core::ledger;
-use awsiam_core::plan::{self, Note, Plan, State};
+use awsiam_core::plan::{self, Blocked, Note, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ObjectMeta};
 use kube::core::DeserializeGuard;
@@ -218,6 +218,9 @@ async fn carry_out(
             fighting: None,
             supported,
         };
+        if pause.is_none() && may_vanish(&report.plan) {
+            record_seen(operator, target, &report);
+        }
         if pause.is_some() || !supported || report.plan.blocked.is_some() {
             return Ok(CarriedOut { report, wait: None });
         }
@@ -306,6 +309,12 @@ fn fight(target: &Target, planned: &Planned) -> Option<(String, Duration)> {
     let pause =
         target.fights.lock().unwrap_or_else(PoisonError::into_inner).pause(&manager, Instant::now())?;
     Some((manager, pause))
+}
+
+/// Whether `aws-auth` can't be written as it is but may well be deleted next: then its node entries come
+/// back from the record.
+fn may_vanish(plan: &Plan) -> bool {
+    matches!(plan.blocked, Some(Blocked::BeingDeleted | Blocked::Immutable | Blocked::TooLarge { .. }))
 }
 
 /// Sees to it that what was read is on record, without holding up the pass.

@@ -113,14 +113,6 @@ impl RoleArn {
     pub fn without_path(&self) -> String {
         format!("arn:{}:iam::{}:role/{}", self.partition, self.account, self.name)
     }
-
-    /// The role itself, if it lies in `expected`.
-    ///
-    /// # Errors
-    /// [`ArnError::WrongPartition`]
-    pub fn in_partition(self, expected: Partition) -> Result<Self, ArnError> {
-        if self.partition == expected { Ok(self) } else { Err(ArnError::WrongPartition { expected }) }
-    }
 }
 
 /// What a [`UserArn`] stands for.
@@ -169,14 +161,6 @@ impl UserArn {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// The user itself, if it lies in `expected`.
-    ///
-    /// # Errors
-    /// [`ArnError::WrongPartition`]
-    pub fn in_partition(self, expected: Partition) -> Result<Self, ArnError> {
-        if self.partition == expected { Ok(self) } else { Err(ArnError::WrongPartition { expected }) }
     }
 }
 

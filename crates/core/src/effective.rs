@@ -2,10 +2,10 @@
 //! [`crate::reader::Answers`] says. Accounts answer for nobody by name.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::arn;
-use crate::mapping::{Entry, List, Mapping};
+use crate::mapping::{Entry, List, Mapping, fold};
 use crate::privilege::MASTERS;
 use crate::reader::Answers;
 
@@ -16,26 +16,55 @@ pub type Place = (List, usize);
 #[derive(Debug)]
 pub struct Effective<'e, E> {
     lists: &'e BTreeMap<List, Vec<E>>,
-    roles: Answers,
-    users: Answers,
+    /// Where entries with an ARN (folded) stand: the first, and the others.
+    roles: HashMap<String, (usize, Vec<usize>)>,
+    users: HashMap<String, (usize, Vec<usize>)>,
 }
 
 impl<'e, E: Borrow<Entry>> Effective<'e, E> {
     /// Indexes `lists`.
     #[must_use]
     pub fn of(lists: &'e BTreeMap<List, Vec<E>>) -> Self {
-        let entries = |list| lists.get(&list).into_iter().flatten().map(Borrow::borrow);
-        let answers = |list| Answers::new(list, entries(list));
-        Self { lists, roles: answers(List::Roles), users: answers(List::Users) }
+        let places = |list| {
+            let mut places: HashMap<String, (usize, Vec<usize>)> = HashMap::new();
+            for (index, entry) in lists.get(&list).into_iter().flatten().map(Borrow::borrow).enumerate() {
+                if entry.sso.is_none() {
+                    let others = places.entry(fold(&entry.arn)).and_modify(|(_, others)| others.push(index));
+                    others.or_insert((index, Vec::new()));
+                }
+            }
+            places
+        };
+        Self { lists, roles: places(List::Roles), users: places(List::Users) }
     }
 
     /// The entries that may answer for the identity `arn` (canonical form): none, one, or several
     /// between which the authenticator chooses at random.
     #[must_use]
     pub fn answers(&self, arn: &str) -> Vec<Place> {
-        let places = |list, found: &[usize]| found.iter().map(|index| (list, *index)).collect::<Vec<_>>();
-        let roles = places(List::Roles, self.roles.of(arn));
-        if roles.is_empty() { places(List::Users, self.users.of(arn)) } else { roles }
+        let arn = fold(arn);
+        if let Some((first, others)) = self.roles.get(&arn) {
+            return self.among(List::Roles, *first, others);
+        }
+        self.users
+            .get(&arn)
+            .map(|(first, others)| self.among(List::Users, *first, others))
+            .unwrap_or_default()
+    }
+
+    /// Which of several entries with one ARN answer.
+    fn among(&self, list: List, first: usize, others: &[usize]) -> Vec<Place> {
+        if others.is_empty() {
+            return vec![(list, first)];
+        }
+        let found: Vec<(Place, &Entry)> = [first]
+            .iter()
+            .chain(others)
+            .filter_map(|index| Some(((list, *index), self.entry((list, *index))?)))
+            .collect();
+        let answers = Answers::new(list, found.iter().map(|(_, entry)| *entry));
+        let subject = found.first().map_or("", |(_, entry)| entry.arn.as_str());
+        answers.of(subject).iter().filter_map(|number| Some(found.get(*number)?.0)).collect()
     }
 
     /// The entry at a place.

@@ -195,8 +195,7 @@ impl<'r, 'l> Context<'r, 'l> {
     }
 
     /// Our entry among those with its key: the one as we wrote it, else the last.
-    fn ours(&self, key: &Key, owned: &Owned) -> Option<usize> {
-        let found = self.lists.with_key(key);
+    fn ours(&self, key: &Key, owned: &Owned, found: &[usize]) -> Option<usize> {
         if let [only] = found {
             return Some(*only);
         }

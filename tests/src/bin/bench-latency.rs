@@ -35,7 +35,11 @@ async fn main() -> Result<(), Anything> {
 fn operator_binary() -> Result<std::path::PathBuf, Anything> {
     let own = std::env::current_exe()?;
     let binary = own.with_file_name("awsiam");
-    if binary.exists() { Ok(binary) } else { Err(format!("{} is not built; run make bench-latency", binary.display()).into()) }
+    if binary.exists() {
+        Ok(binary)
+    } else {
+        Err(format!("{} is not built; run make bench-latency", binary.display()).into())
+    }
 }
 
 async fn measure(operator: &std::path::Path, configs: usize, rows: usize) -> Result<(), Anything> {
@@ -94,9 +98,12 @@ fn report(
 ) {
     let at = |times: &mut [Duration], share: usize| {
         times.sort_unstable();
-        times.get((times.len() * share / 100).min(times.len() - 1)).copied().unwrap_or_default().as_secs_f64() * 1e3
+        times.get((times.len() * share / 100).min(times.len() - 1)).copied().unwrap_or_default().as_secs_f64()
+            * 1e3
     };
-    println!("{configs} AWSIamConfigs of {rows} mappings on one Cluster, {CHANGES} changes one after the other");
+    println!(
+        "{configs} AWSIamConfigs of {rows} mappings on one Cluster, {CHANGES} changes one after the other"
+    );
     println!("  start to converged      {:8.1} ms", converged.as_secs_f64() * 1e3);
     println!("  memory idle / after     {:8.1} / {:.1} MiB", idle as f64 / 1024.0, after as f64 / 1024.0);
     println!("                             awsiam      floor      ratio");
@@ -165,7 +172,8 @@ struct Floor {
 
 impl Floor {
     async fn prepare(client: &Client, rows: usize) -> Result<Self, Anything> {
-        let mut crd = awsiam_api::crds().into_iter().find(|c| c.spec.names.kind == "AWSIamConfig").ok_or("no CRD")?;
+        let mut crd =
+            awsiam_api::crds().into_iter().find(|c| c.spec.names.kind == "AWSIamConfig").ok_or("no CRD")?;
         crd.metadata.name = Some("awsiamconfigs.floor.example".to_owned());
         crd.spec.group = "floor.example".to_owned();
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -175,7 +183,8 @@ impl Floor {
         let gvk = kube::api::GroupVersionKind::gvk("floor.example", "v1alpha1", "AWSIamConfig");
         let resource = ApiResource::from_gvk_with_plural(&gvk, "awsiamconfigs");
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
-        let object = DynamicObject::new("config-0", &resource).data(json!({"spec": {"awsRegion": "eu-west-1",
+        let object = DynamicObject::new("config-0", &resource)
+            .data(json!({"spec": {"awsRegion": "eu-west-1",
             "backendMode": ["EKSConfigMap"], "mapRoles": role_rows(0, rows, "last-0")}}));
         api.create(&PostParams::default(), &object).await?;
         Ok(Self { api })
@@ -230,7 +239,9 @@ fn follow(client: Client, namespace: &str, name: &str) -> watch::Receiver<String
 
 async fn seen_with(seen: &mut watch::Receiver<String>, part: &str) -> Result<(), Anything> {
     let wait = seen.wait_for(|text| text.contains(part));
-    tokio::time::timeout(Duration::from_secs(30), wait).await.map_err(|_| format!("no {part} within 30 s"))??;
+    tokio::time::timeout(Duration::from_secs(30), wait)
+        .await
+        .map_err(|_| format!("no {part} within 30 s"))??;
     Ok(())
 }
 

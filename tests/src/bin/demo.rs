@@ -86,7 +86,10 @@ async fn demo() -> Result<(), Anything> {
     demo.until("Ready", || demo.ready())?;
     println!("Ready after {:.1} s. aws-auth now:\n", started.elapsed().as_secs_f64());
     demo.show_aws_auth()?;
-    print!("\n{}", demo.kubectl(&["get", "clusters.anywhere.eks.amazonaws.com,awsiamconfigs", "-o", "wide"])?);
+    print!(
+        "\n{}",
+        demo.kubectl(&["get", "clusters.anywhere.eks.amazonaws.com,awsiamconfigs", "-o", "wide"])?
+    );
 
     demo.title("Somebody edits one of our entries by hand");
     let text = demo.map_roles()?;
@@ -102,10 +105,18 @@ async fn demo() -> Result<(), Anything> {
     println!("  {}", demo.events("DriftRepaired")?);
 
     demo.title("A mapping is taken out of the AWSIamConfig: exactly that entry goes");
-    demo.kubectl(&["patch", "awsiamconfig", "team-access", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/mapRoles/1"}]"#])?;
+    demo.kubectl(&[
+        "patch",
+        "awsiamconfig",
+        "team-access",
+        "--type=json",
+        "-p",
+        r#"[{"op":"remove","path":"/spec/mapRoles/1"}]"#,
+    ])?;
     demo.until("the removal", || Ok(demo.map_roles()? != text))?;
     let after = demo.map_roles()?;
-    let content = |text: &str| Content { data: [("mapRoles".to_owned(), text.to_owned())].into(), ledger: None };
+    let content =
+        |text: &str| Content { data: [("mapRoles".to_owned(), text.to_owned())].into(), ledger: None };
     print!("{}", diff::unified(&content(&text), &content(&after)));
     demo.until("Ready", || demo.ready())?;
     println!("\nEverything else is as it was:\n");
@@ -122,7 +133,10 @@ async fn demo() -> Result<(), Anything> {
         tokio::signal::ctrl_c().await?;
     }
     let (status, took) = operator.terminate()?;
-    println!("\nThe operator ended ({status}) {:.2} s after SIGTERM; everything is stopped.", took.as_secs_f64());
+    println!(
+        "\nThe operator ended ({status}) {:.2} s after SIGTERM; everything is stopped.",
+        took.as_secs_f64()
+    );
     Ok(())
 }
 
@@ -144,8 +158,10 @@ impl Demo {
 
     /// Exit codes 0 and 1 are answers of `awsiam diff`.
     fn awsiam(&self, arguments: &[&str]) -> Result<String, Anything> {
-        let output =
-            Command::new(binary()).args(arguments).env("KUBECONFIG", self.plane.kubeconfig_path()).output()?;
+        let output = Command::new(binary())
+            .args(arguments)
+            .env("KUBECONFIG", self.plane.kubeconfig_path())
+            .output()?;
         if matches!(output.status.code(), Some(0 | 1)) {
             let said = String::from_utf8_lossy(&output.stderr);
             Ok(format!("{}{said}", String::from_utf8_lossy(&output.stdout)))
@@ -168,7 +184,15 @@ impl Demo {
     }
 
     fn map_roles(&self) -> Result<String, Anything> {
-        self.kubectl(&["-n", "kube-system", "get", "configmap", "aws-auth", "-o", "jsonpath={.data.mapRoles}"])
+        self.kubectl(&[
+            "-n",
+            "kube-system",
+            "get",
+            "configmap",
+            "aws-auth",
+            "-o",
+            "jsonpath={.data.mapRoles}",
+        ])
     }
 
     fn patch_map_roles(&self, text: &str) -> Result<(), Anything> {
@@ -184,7 +208,14 @@ impl Demo {
 
     fn events(&self, reason: &str) -> Result<String, Anything> {
         let field = format!("reason={reason}");
-        self.kubectl(&["get", "events.events.k8s.io", "--field-selector", &field, "-o", "jsonpath={.items[*].note}"])
+        self.kubectl(&[
+            "get",
+            "events.events.k8s.io",
+            "--field-selector",
+            &field,
+            "-o",
+            "jsonpath={.items[*].note}",
+        ])
     }
 
     fn until(&self, what: &str, mut come: impl FnMut() -> Result<bool, Anything>) -> Result<(), Anything> {

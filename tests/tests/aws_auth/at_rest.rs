@@ -59,7 +59,8 @@ async fn rest(time: Duration) {
     let ours = || asked.iter().filter(|e| e.user == OPERATOR);
     let writes: Vec<&AuditEvent> = ours().filter(|e| e.is_write()).collect();
     assert!(writes.is_empty(), "{writes:#?}");
-    let pulse = ours().filter(|e| e.verb == "get" && e.resource == "awsiamconfigs" && e.name == "team").count();
+    let pulse =
+        ours().filter(|e| e.verb == "get" && e.resource == "awsiamconfigs" && e.name == "team").count();
     assert!(pulse as u64 >= time.as_secs() / 3, "{pulse} passes in {time:?}");
     operator.stop().await;
 }

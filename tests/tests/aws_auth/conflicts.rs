@@ -42,7 +42,8 @@ async fn with_refuse_a_different_foreign_entry_is_a_conflict_and_the_others_go_o
     stage.text_becomes("mapRoles", &format!("{theirs}{}", role("Ops", "ops", &[]))).await;
     let message = stage.condition("AwsAuthSynced", "False", "Conflict").await;
     assert!(message.contains("conflictPolicy: Adopt"), "{message}");
-    assert_eq!(stage.event("Conflict").await.contains("role/dev"), true);
+    let note = stage.event("Conflict").await;
+    assert!(note.contains("role/Dev"), "{note}");
     // Made equal by hand, it is in order and still theirs.
     let equal = foreign("Dev", "dev");
     set_roles(&stage, &format!("{equal}{}", role("Ops", "ops", &[]))).await;
@@ -61,7 +62,7 @@ async fn with_adopt_an_equal_foreign_entry_becomes_ours_by_the_ledger_alone() {
     cluster(&stage, "Adopt").await;
     let operator = stage.operator().await;
     let note = stage.event("EntriesAdopted").await;
-    assert!(note.contains("role/dev"), "{note}");
+    assert!(note.contains("role/Dev"), "{note}");
     assert_eq!(stage.text("mapRoles").await, theirs);
     stage.config("team", &[]).await;
     stage.text_becomes("mapRoles", &foreign("Other", "other")).await;

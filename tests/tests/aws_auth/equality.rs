@@ -40,7 +40,8 @@ async fn another_generation_that_asks_for_the_same_writes_nothing() {
     let operator = stage.operator().await;
     stage.text_gets("mapRoles", "role/Dev").await;
     let before = resource_version(&stage).await;
-    let rows = json!([{"roleARN": "arn:aws:iam::111122223333:role/path/Dev", "username": "dev", "groups": []}]);
+    let rows =
+        json!([{"roleARN": "arn:aws:iam::111122223333:role/path/Dev", "username": "dev", "groups": []}]);
     let changed = stage.config_spec("team", json!({"mapRoles": rows})).await;
     assert_eq!(changed.metadata.generation, Some(2));
     looked_at(&stage, &changed).await;

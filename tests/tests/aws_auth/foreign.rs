@@ -104,7 +104,11 @@ async fn every_way_to_write_a_list_takes_our_entry_and_gives_it_back() {
         let with_ours = stage.text_gets("mapRoles", "role/Dev").await;
         let block = reader::read(List::Roles, &with_ours).unwrap_or_else(|e| panic!("{e}\n{with_ours}"));
         let last = &block.entries.last().unwrap().entry;
-        assert_eq!((last.arn.as_str(), last.username.as_str()), (role_arn("Dev").as_str(), "dev"), "{with_ours}");
+        assert_eq!(
+            (last.arn.as_str(), last.username.as_str()),
+            (role_arn("Dev").as_str(), "dev"),
+            "{with_ours}"
+        );
         stage.config("team", &[]).await;
         stage.text_becomes("mapRoles", &text).await;
     }

@@ -73,7 +73,9 @@ async fn nobody_becomes_a_node_by_an_awsiamconfig() {
     let mut options = stage.options();
     options.policy.allow_system_identities = true;
     let operator = stage.operator_with(options).await;
-    stage.text_becomes("mapRoles", &format!("{}{}", foreign("Other", "other"), role("Dev", "dev", &[]))).await;
+    stage
+        .text_becomes("mapRoles", &format!("{}{}", foreign("Other", "other"), role("Dev", "dev", &[])))
+        .await;
     stage.condition("AwsAuthSynced", "False", "PrivilegeRefused").await;
     operator.stop().await;
 }

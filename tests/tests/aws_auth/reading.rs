@@ -102,7 +102,8 @@ async fn nothing_is_written_before_aws_auth_was_read() {
     stage.make_aws_auth(&[("mapRoles", &foreign("Other", "other"))]).await;
     stage.config("team", &[("Dev", "dev", &[])]).await;
     stage.cluster(&["team"]).await;
-    let (failing, writes, refused) = (Arc::new(AtomicBool::new(true)), Counter::default(), Counter::default());
+    let (failing, writes, refused) =
+        (Arc::new(AtomicBool::new(true)), Counter::default(), Counter::default());
     let client = intercept::client(&stage, {
         let (failing, writes, refused) = (failing.clone(), writes.clone(), refused.clone());
         move |asked| {
@@ -118,11 +119,13 @@ async fn nothing_is_written_before_aws_auth_was_read() {
     })
     .await;
     let operator = Running::start_with(client, stage.options());
-    let message = stage.condition("AwsAuthSynced", "False", "WriteFailed").await;
-    assert!(message.contains("has not been read yet"), "{message}");
+    let message = stage.condition("TargetReachable", "False", "Unreachable").await;
+    assert!(message.contains("nothing is written before it was read"), "{message}");
     assert!(refused.get() > 0);
     assert_eq!(writes.get(), 0);
     failing.store(false, Ordering::SeqCst);
-    stage.text_becomes("mapRoles", &format!("{}{}", foreign("Other", "other"), role("Dev", "dev", &[]))).await;
+    stage
+        .text_becomes("mapRoles", &format!("{}{}", foreign("Other", "other"), role("Dev", "dev", &[])))
+        .await;
     operator.stop().await;
 }

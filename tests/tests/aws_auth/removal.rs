@@ -91,7 +91,8 @@ async fn a_config_that_was_deleted_under_its_cluster_leaves_its_entries() {
     stage
         .eventually("the config to be gone", async || {
             // The operator may set its finalizer after ours is taken, as long as it has not seen the deletion.
-            let patched = stage.configs().patch("team", &PatchParams::default(), &Patch::Merge(&unheld)).await;
+            let patched =
+                stage.configs().patch("team", &PatchParams::default(), &Patch::Merge(&unheld)).await;
             patched.is_err().then_some(()).ok_or_else(|| format!("{patched:?}"))
         })
         .await;
@@ -111,13 +112,14 @@ async fn an_absent_list_of_refs_freezes_and_an_empty_one_removes() {
     let operator = stage.operator().await;
     stage.text_gets("mapRoles", "role/B").await;
     let before = resource_version(&stage).await;
-    stage.cluster_spec(json!({})).await;
+    stage.cluster_spec(json!({"kubernetesVersion": "1.33"})).await;
     finding(&stage, "NoIdentityProviderRefs").await;
-    stage.eventually("the freeze to be counted", async || {
-        let counts = status(&stage).await?.entries.unwrap_or_default();
-        if counts.frozen == 2 { Ok(()) } else { Err(format!("{counts:?}")) }
-    })
-    .await;
+    stage
+        .eventually("the freeze to be counted", async || {
+            let counts = status(&stage).await?.entries.unwrap_or_default();
+            if counts.frozen == 2 { Ok(()) } else { Err(format!("{counts:?}")) }
+        })
+        .await;
     assert_eq!(resource_version(&stage).await, before);
 
     stage.cluster_spec(json!({"identityProviderRefs": []})).await;
@@ -172,17 +174,19 @@ async fn the_entries_of_a_suspended_config_are_frozen_and_the_others_go_on() {
     stage.cluster(&["one", "two"]).await;
     let operator = stage.operator().await;
     stage.text_gets("mapRoles", "role/C").await;
-    let rows = json!([{"roleARN": role_arn("A"), "username": "a2"}, {"roleARN": role_arn("D"), "username": "d"}]);
+    let rows =
+        json!([{"roleARN": role_arn("A"), "username": "a2"}, {"roleARN": role_arn("D"), "username": "d"}]);
     stage.config_spec("one", json!({"suspend": true, "mapRoles": rows})).await;
     stage.config("two", &[("C", "c2", &[])]).await;
     let frozen = format!("{}{}{}", role("A", "a", &[]), role("B", "b", &[]), role("C", "c2", &[]));
     stage.text_becomes("mapRoles", &frozen).await;
-    stage.eventually("the suspension to be reported", async || {
-        let configs = status(&stage).await?.configs;
-        let state = configs.iter().map(|c| format!("{:?}", c.state)).collect::<Vec<_>>();
-        if state == ["Suspended", "Usable"] { Ok(()) } else { Err(format!("{configs:#?}")) }
-    })
-    .await;
+    stage
+        .eventually("the suspension to be reported", async || {
+            let configs = status(&stage).await?.configs;
+            let state = configs.iter().map(|c| format!("{:?}", c.state)).collect::<Vec<_>>();
+            if state == ["Suspended", "Usable"] { Ok(()) } else { Err(format!("{configs:#?}")) }
+        })
+        .await;
     assert_eq!(stage.text("mapRoles").await, frozen);
 
     stage.config_spec("one", json!({"mapRoles": rows})).await;

@@ -84,8 +84,10 @@ async fn every_put_is_conditional_and_no_get_stands_in_front_of_it() {
     operator.stop().await;
     assert_eq!((conditional.get(), other.get()), (5, 0));
     let asked = stage.plane.audit_events_since(mark).unwrap();
-    let of_ours = asked.iter().filter(|e| e.user == OPERATOR && e.is_about("configmaps", "kube-system", "aws-auth"));
-    let verbs: Vec<&str> = of_ours.map(|e| e.verb.as_str()).filter(|verb| !["list", "watch"].contains(verb)).collect();
+    let of_ours =
+        asked.iter().filter(|e| e.user == OPERATOR && e.is_about("configmaps", "kube-system", "aws-auth"));
+    let verbs: Vec<&str> =
+        of_ours.map(|e| e.verb.as_str()).filter(|verb| !["list", "watch"].contains(verb)).collect();
     assert_eq!(verbs, ["update"; 5]);
 }
 
@@ -123,7 +125,8 @@ async fn an_aws_auth_that_somebody_makes_at_the_same_moment_is_kept() {
             let admin = admin.clone();
             async move {
                 if first {
-                    let theirs = json!({"metadata": {"name": "aws-auth"}, "data": {"mapRoles": node_entry()}});
+                    let theirs =
+                        json!({"metadata": {"name": "aws-auth"}, "data": {"mapRoles": node_entry()}});
                     let theirs = serde_json::from_value(theirs).unwrap();
                     admin.create(&PostParams::default(), &theirs).await.unwrap();
                 }
@@ -169,7 +172,7 @@ async fn an_immutable_aws_auth_is_left_alone_and_made_again_with_its_nodes_once_
     delete_aws_auth(&stage).await;
     stage.text_becomes("mapRoles", &format!("{}{}", node_entry(), role("Dev", "dev", &[]))).await;
     let note = stage.event("AwsAuthRecreated").await;
-    assert!(note.contains("Not restored: ") && note.contains("role/other"), "{note}");
+    assert!(note.contains("Not restored: ") && note.contains("role/Other"), "{note}");
     operator.stop().await;
 }
 
@@ -206,7 +209,10 @@ async fn data_that_would_not_fit_is_refused_with_a_condition() {
     stage.cluster(&["team"]).await;
     let operator = stage.operator().await;
     let message = stage.condition("AwsAuthSynced", "False", "TooLarge").await;
-    assert!(message.contains("the data of aws-auth would take ") && message.contains(" 1048576"), "{message}");
+    assert!(
+        message.contains("the data of aws-auth would take ") && message.contains(" 1048576"),
+        "{message}"
+    );
     assert_eq!(resource_version(&stage).await, before);
     patch(&stage, json!({"data": {"notes": "short"}})).await;
     stage.text_becomes("mapRoles", &role("Dev", "dev", &[])).await;

@@ -79,13 +79,21 @@ pub(crate) struct Arguments {
 pub(crate) enum DiffError {
     #[error("can't read {what}: {why}")]
     Read { what: String, why: String },
-    #[error("there is no Cluster {0} in the cluster of this context; name one that is there (kubectl get clusters.anywhere.eks.amazonaws.com -A), or give its manifest with -f")]
+    #[error(
+        "there is no Cluster {0} in the cluster of this context; name one that is there (kubectl get clusters.anywhere.eks.amazonaws.com -A), or give its manifest with -f"
+    )]
     NoCluster(String),
-    #[error("the Cluster {0} has no status yet that says which cluster it stands for; if it is the one of this context, pass --local")]
+    #[error(
+        "the Cluster {0} has no status yet that says which cluster it stands for; if it is the one of this context, pass --local"
+    )]
     NoTarget(String),
-    #[error("the Cluster {0} stands for another cluster than the one of this context, and this version reaches none but that; with a context of that cluster, pass --local")]
+    #[error(
+        "the Cluster {0} stands for another cluster than the one of this context, and this version reaches none but that; with a context of that cluster, pass --local"
+    )]
     RemoteTarget(String),
-    #[error("the files hold AWSIamConfigs and no Cluster, and no Cluster in the cluster refers to one of them; name one with --cluster, or add it to the files")]
+    #[error(
+        "the files hold AWSIamConfigs and no Cluster, and no Cluster in the cluster refers to one of them; name one with --cluster, or add it to the files"
+    )]
     NobodyRefers,
     #[error("the files hold AWSIamConfigs and no Cluster, and several Clusters refer to them ({}); name one with --cluster", .0.join(", "))]
     SeveralRefer(Vec<String>),
@@ -128,6 +136,7 @@ impl Arguments {
             None => files.cluster(&live, self.cluster.as_ref(), &namespace).await?,
         };
         self.check_target(&cluster)?;
+        let skipped = files.skipped(&cluster);
 
         let (configs, changes) = files.configs(&live, &cluster).await?;
         findings.extend(changes);
@@ -141,10 +150,10 @@ impl Arguments {
 
         let mut out = std::io::stdout().lock();
         if self.output == Output::Json {
-            serde_json::to_writer_pretty(&mut out, &planned.for_programs(&findings, &files.skipped))?;
+            serde_json::to_writer_pretty(&mut out, &planned.for_programs(&findings, &skipped))?;
             writeln!(out)?;
         } else {
-            files.skipped.iter().for_each(|line| eprintln!("{}", harmless(line)));
+            skipped.iter().for_each(|line| eprintln!("{}", harmless(line)));
             finding::print_all(&findings, &mut std::io::stderr().lock(), Paint::stderr())?;
             planned.print(&mut out, Paint::stdout())?;
         }
@@ -167,7 +176,11 @@ fn title(cluster: &Cluster) -> String {
 }
 
 /// Why the operator would not carry out a plan for this Cluster now, in words.
-pub(crate) fn withheld(cluster: &Cluster, aws_auth: Option<&ConfigMap>, resolution: &Resolution) -> Vec<String> {
+pub(crate) fn withheld(
+    cluster: &Cluster,
+    aws_auth: Option<&ConfigMap>,
+    resolution: &Resolution,
+) -> Vec<String> {
     let manages = |c: &ConfigMap| {
         c.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(EKS_ANYWHERE_MANAGER))
     };
@@ -191,4 +204,5 @@ pub(crate) fn withheld(cluster: &Cluster, aws_auth: Option<&ConfigMap>, resoluti
 }
 
 /// AWSIamConfigs by name, as the operator's cache would give them.
-type Configs = std::collections::BTreeMap<String, Arc<kube::core::DeserializeGuard<awsiam_api::AWSIamConfig>>>;
+type Configs =
+    std::collections::BTreeMap<String, Arc<kube::core::DeserializeGuard<awsiam_api::AWSIamConfig>>>;

@@ -9,6 +9,7 @@ use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, Resolution, resolve};
 use awsiam_controller::observe::Inputs;
 use awsiam_core::plan;
 use clap::{Args, Subcommand};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 
@@ -111,6 +112,12 @@ impl AwsAuthArguments {
             Some(cluster) => cluster,
             None => selection::of_all_configs(&objects, self.cluster.as_ref())?,
         };
+        let mut skipped = manifests.skipped;
+        let aside = selection::left_aside(&objects, &cluster);
+        if !(is_json && self.diff) {
+            aside.iter().for_each(|line| eprintln!("{}", harmless(line)));
+        }
+        skipped.extend(aside);
         let current = self.current.as_deref().map(current::read).transpose()?;
         let resolution = resolution(&objects, &cluster);
         let withheld = super::diff::withheld(&cluster, current.as_ref(), &resolution);
@@ -118,13 +125,13 @@ impl AwsAuthArguments {
         let plan = plan::plan(&inputs.request(&policy));
         let cluster = format!("{}/{}", inputs.writer.namespace, inputs.writer.name);
         let planned = Planned { cluster, plan, withheld };
-        self.print(current.as_ref(), &planned, &findings, &manifests.skipped)?;
+        self.print(current.as_ref(), &planned, &findings, &skipped)?;
         Ok(ExitCode::SUCCESS)
     }
 
     fn print(
         &self,
-        current: Option<&k8s_openapi::api::core::v1::ConfigMap>,
+        current: Option<&ConfigMap>,
         planned: &Planned,
         findings: &[Finding],
         skipped: &[String],
@@ -171,11 +178,7 @@ fn resolution(objects: &Objects<'_>, cluster: &Cluster) -> Resolution {
 
 /// What a pass would read, as far as files tell: no server has given uids and generations, and there is no
 /// history.
-fn offline(
-    cluster: &Cluster,
-    current: Option<&k8s_openapi::api::core::v1::ConfigMap>,
-    resolution: Resolution,
-) -> Inputs {
+fn offline(cluster: &Cluster, current: Option<&ConfigMap>, resolution: Resolution) -> Inputs {
     let mut inputs = Inputs::of(cluster, "", current, resolution, Arc::default());
     inputs.writer.management = None;
     inputs.writer.uid = None;
@@ -189,7 +192,11 @@ mod tests {
     #[test]
     fn a_ledger_written_offline_names_no_uids() {
         let cluster = Cluster {
-            metadata: ObjectMeta { name: Some("c".into()), namespace: Some("n".into()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some("c".into()),
+                namespace: Some("n".into()),
+                ..ObjectMeta::default()
+            },
             ..Cluster::new("c", awsiam_api::ClusterSpec::default())
         };
         let resolution = Resolution {

@@ -84,7 +84,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let objects = Objects::of(&manifests);
     let mut findings = manifests.findings;
     findings.extend(checks::findings(&objects, &arguments.privileges.policy()));
-    checks::sort(&mut findings, &sources.iter().map(|source: &Source| source.name.as_str()).collect::<Vec<_>>());
+    checks::sort(
+        &mut findings,
+        &sources.iter().map(|source: &Source| source.name.as_str()).collect::<Vec<_>>(),
+    );
     let refused = findings.iter().filter(|finding| finding.is_refusal()).count();
     let report = Report {
         files: sources.len(),

@@ -127,16 +127,6 @@ fn an_arn_of_anything_has_a_partition() {
 }
 
 #[test]
-fn another_partition_is_refused_when_one_is_asked_for() {
-    let china = RoleArn::parse("arn:aws-cn:iam::111122223333:role/Admin").unwrap();
-    assert_eq!(china.clone().in_partition(Partition::AwsCn), Ok(china.clone()));
-    assert_eq!(
-        china.in_partition(Partition::Aws),
-        Err(ArnError::WrongPartition { expected: Partition::Aws })
-    );
-}
-
-#[test]
 fn a_region_lies_in_one_partition() {
     let cases = [
         ("eu-central-1", Some(Partition::Aws)),

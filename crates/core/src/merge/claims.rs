@@ -15,6 +15,8 @@ struct Claim<'c> {
     hash: KeyHash,
     /// What the ledger says of the key.
     owned: Option<&'c Owned>,
+    /// The entries with this key.
+    found: &'c [usize],
 }
 
 /// Decides every mapping in order; gives the keys that were claimed.
@@ -28,7 +30,8 @@ pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Cl
         for DesiredMapping { mapping, field } in &config.mappings {
             let key = mapping.key();
             let hash = KeyHash::of(&key);
-            let claim = Claim { config, mapping, key, hash, owned: context.ledger.owned.get(&hash) };
+            let (owned, found) = (context.ledger.owned.get(&hash), context.lists.with_key(&key));
+            let claim = Claim { config, mapping, key, hash, owned, found };
             let Some(decision) = decide_one(context, &claim, &mut claimed) else { continue };
             let subject = Subject {
                 key: claim.key,
@@ -73,7 +76,7 @@ fn decide_claim(context: &Context<'_, '_>, claim: &Claim<'_>) -> Decision {
         return Decision::of(state, reason, message).owned(claim.owned.cloned());
     }
     let wanted = Owned { config: claim.config.name.clone(), meaning: MeaningHash::of_mapping(claim.mapping) };
-    let ours = claim.owned.and_then(|owned| Some((owned, context.ours(&claim.key, owned)?)));
+    let ours = claim.owned.and_then(|owned| Some((owned, context.ours(&claim.key, owned, claim.found)?)));
     match ours {
         Some((owned, index)) => keep(context, claim, wanted, owned, index),
         None => bring(context, claim, wanted),
@@ -113,23 +116,20 @@ fn refusal(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, Stri
             format!("{} of aws-auth can't be read; mend it by hand, see the Cluster's status", key.list);
         return Some((Reason::Unreadable, message));
     }
-    in_the_way(context, key).or_else(|| held_by_frozen(context, claim))
+    in_the_way(context, claim).or_else(|| held_by_frozen(context, claim))
 }
 
 /// Entries that are nobody's to change, or that stand in the other list.
-fn in_the_way(context: &Context<'_, '_>, key: &Key) -> Option<(Reason, String)> {
+fn in_the_way(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, String)> {
+    let Claim { key, found, .. } = claim;
     let other = match key.list {
         List::Roles => List::Users,
         List::Users => List::Roles,
         List::Accounts => return None,
     };
-    for list in [key.list, other] {
-        let mut entries = context
-            .lists
-            .with_arn(list, &key.arn)
-            .iter()
-            .filter_map(|index| context.lists.entry(list, *index));
-        if entries.any(Entry::is_node) {
+    let found_there = context.lists.with_arn(other, &key.arn);
+    for (list, found) in [(key.list, *found), (other, found_there)] {
+        if found.iter().filter_map(|index| context.lists.entry(list, *index)).any(Entry::is_node) {
             let message = format!(
                 "nodes join by an entry of {list} with this ARN, and the last entry with an ARN counts; use another role for people"
             );
@@ -137,7 +137,7 @@ fn in_the_way(context: &Context<'_, '_>, key: &Key) -> Option<(Reason, String)> 
         }
     }
     let is_ours = || context.owned(&Key { list: other, arn: key.arn.clone() }).is_some();
-    if context.lists.with_arn(other, &key.arn).is_empty() || is_ours() {
+    if found_there.is_empty() || is_ours() {
         return None;
     }
     let message = format!(
@@ -149,7 +149,7 @@ fn in_the_way(context: &Context<'_, '_>, key: &Key) -> Option<(Reason, String)> 
 /// A frozen entry of another config keeps its key.
 fn held_by_frozen(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, String)> {
     let owned = claim.owned?;
-    if owned.config == claim.config.name || context.ours(&claim.key, owned).is_none() {
+    if owned.config == claim.config.name || claim.found.is_empty() {
         return None;
     }
     let (_, why) = frozen_for_its_config(context, claim.hash, owned)?;
@@ -166,7 +166,7 @@ fn held_by_frozen(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reaso
 /// Our entry is there: keep it, or replace it.
 fn keep(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned, owned: &Owned, ours: usize) -> Decision {
     let Claim { mapping, key, .. } = claim;
-    if let Some(rival) = winning_rival(context, mapping, key, ours) {
+    if let Some(rival) = winning_rival(context, claim, ours) {
         return match context.request.conflicts {
             ConflictPolicy::Refuse => Decision::of(State::Conflict, Reason::Conflict, conflict_message(key))
                 .owned(Some(owned.clone())),
@@ -215,8 +215,7 @@ fn replacement(
 
 /// Our entry is not there (yet): add it, or deal with the foreign entry in its place.
 fn bring(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned) -> Decision {
-    let Claim { mapping, key, owned, .. } = claim;
-    let foreign = context.lists.with_key(key);
+    let Claim { mapping, key, owned, found: foreign, .. } = claim;
     let Some(last) = foreign.last().copied() else {
         if let Some((reason, message)) = context.locked(key.list) {
             return Decision::of(State::Held, reason, message).owned(owned.cloned());
@@ -256,12 +255,13 @@ fn bring(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned) -> Decisio
 
 /// A foreign entry with our key that would answer in place of ours, or at random beside it, and says
 /// something else.
-fn winning_rival(context: &Context<'_, '_>, mapping: &Mapping, key: &Key, ours: usize) -> Option<usize> {
+fn winning_rival(context: &Context<'_, '_>, claim: &Claim<'_>, ours: usize) -> Option<usize> {
+    let Claim { mapping, key, found, .. } = claim;
     let our_entry = context.entry(key, ours)?;
     let wins = |index: usize, entry: &Entry| {
         index > ours || (index != ours && !replaces(key.list, our_entry, entry))
     };
-    let mut rivals = context.lists.with_key(key).iter().rev().copied();
+    let mut rivals = found.iter().rev().copied();
     rivals.find(|index| context.entry(key, *index).is_some_and(|e| wins(*index, e) && !e.means(mapping)))
 }
 

@@ -18,7 +18,7 @@ pub(super) fn decide(context: &Context<'_, '_>, claimed: &Claimed, merge: &mut M
         let hash = KeyHash::of(&key);
         let Some(owned) = context.ledger.owned.get(&hash) else { continue };
         if seen.insert(hash)
-            && let Some(ours) = context.ours(&key, owned)
+            && let Some(ours) = context.ours(&key, owned, context.lists.with_key(&key))
         {
             let decision = decide_one(context, &key, hash, owned, ours);
             let config = Some(owned.config.clone());

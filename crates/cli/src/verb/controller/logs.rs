@@ -7,12 +7,18 @@ use tracing_subscriber::filter::{FromEnvError, LevelFilter};
 
 use super::LogFormat;
 
+/// What is logged unless RUST_LOG says otherwise: the spans that kube puts around ours repeat the object.
+const DEFAULT: &str = "info,kube_runtime::controller=warn";
+
 /// Starts logging to standard error, as RUST_LOG says, else from level info.
 ///
 /// # Errors
 /// When RUST_LOG cannot be read.
 pub(super) fn start(format: LogFormat) -> Result<(), FromEnvError> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
+    let filter = match std::env::var_os(EnvFilter::DEFAULT_ENV) {
+        Some(_) => EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?,
+        None => EnvFilter::new(DEFAULT),
+    };
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => logs.json().flatten_event(true).init(),

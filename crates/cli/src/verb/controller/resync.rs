@@ -53,7 +53,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for wrong in ["", "10", "m", "10x", "-1s", "1.5h", "10ms", "10 m", "ä", "99999999999999999999s", "9999999999999999h"] {
+        for wrong in [
+            "",
+            "10",
+            "m",
+            "10x",
+            "-1s",
+            "1.5h",
+            "10ms",
+            "10 m",
+            "ä",
+            "99999999999999999999s",
+            "9999999999999999h",
+        ] {
             assert_eq!(parse(wrong), Err(TimeError::NoTime), "{wrong}");
         }
         assert_eq!(parse("0s"), Err(TimeError::TooShort));

@@ -69,11 +69,8 @@ impl Live {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let config_maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
         let history = History::new(self.client.clone());
-        let (namespace, aws_auth, records) = tokio::join!(
-            namespaces.get(NAMESPACE),
-            config_maps.get_opt(NAME),
-            history.records()
-        );
+        let (namespace, aws_auth, records) =
+            tokio::join!(namespaces.get(NAMESPACE), config_maps.get_opt(NAME), history.records());
         let namespace = namespace.map_err(unread(format!("namespace {NAMESPACE}")))?;
         let aws_auth = aws_auth.map_err(unread(format!("ConfigMap {NAMESPACE}/{NAME}")))?;
         let records = records.map_err(|error| DiffError::Read {
@@ -95,7 +92,10 @@ impl Live {
             let Ok(Some(there)) = api.get_opt(&name).await else { continue };
             let missing = missing_fields(&there);
             if !missing.is_empty() {
-                lacking.push(format!("CRD {name} lacks {}; apply the output of: awsiam crd", missing.join(", ")));
+                lacking.push(format!(
+                    "CRD {name} lacks {}; apply the output of: awsiam crd",
+                    missing.join(", ")
+                ));
             }
         }
         lacking

@@ -26,7 +26,7 @@ use crate::selection::{self, ClusterName};
 pub(super) struct FromFiles<'s> {
     objects: Objects<'s>,
     pub(super) findings: Vec<Finding>,
-    pub(super) skipped: Vec<String>,
+    skipped: Vec<String>,
 }
 
 /// Files that are no YAML.
@@ -75,7 +75,8 @@ impl<'s> FromFiles<'s> {
         let namespace = of_files.namespace().unwrap_or_default();
         let refers = |cluster: &Cluster| {
             cluster.spec.identity_provider_refs.iter().flatten().any(|reference| {
-                reference.kind == AWS_IAM_CONFIG_KIND && self.objects.config(&namespace, &reference.name).is_some()
+                reference.kind == AWS_IAM_CONFIG_KIND
+                    && self.objects.config(&namespace, &reference.name).is_some()
             })
         };
         let mut referring: Vec<Cluster> = live.clusters(&namespace).await?;
@@ -87,6 +88,12 @@ impl<'s> FromFiles<'s> {
                 Err(DiffError::SeveralRefer(referring.iter().chain([&last]).map(title).collect()).into())
             }
         }
+    }
+
+    /// What of the files does not count, one line each.
+    pub(super) fn skipped(&self, cluster: &Cluster) -> Vec<String> {
+        let aside = selection::left_aside(&self.objects, cluster);
+        self.skipped.iter().cloned().chain(aside).collect()
     }
 
     /// The AWSIamConfigs that the Cluster refers to, those of files as if they had been applied, and what of
