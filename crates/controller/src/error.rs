@@ -41,6 +41,14 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// A write that was not answered.
+    #[error("no answer within 30 s to the attempt to {action} {what}; trying again")]
+    NoAnswer {
+        /// Such as `update`.
+        action: &'static str,
+        /// Kind and name.
+        what: String,
+    },
     /// Other writers were faster every time.
     #[error("aws-auth changed under every one of {attempts} attempts to write it; trying again")]
     Contended {
@@ -57,7 +65,7 @@ impl Error {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Error::Read { .. } => reasons::READ_FAILED,
-            Error::Write { .. } | Error::Contended { .. } => reasons::WRITE_FAILED,
+            Error::Write { .. } | Error::NoAnswer { .. } | Error::Contended { .. } => reasons::WRITE_FAILED,
             Error::Panicked(_) => "Panicked",
         }
     }

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use awsiam_api::names::FIELD_MANAGER;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -12,6 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+
+/// How long a write may take.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// Writes to one API server.
 #[derive(Debug)]
@@ -36,17 +40,29 @@ impl Gateway {
         }
     }
 
+    /// Sends one write. A server that does not answer is no longer waited for after [`ANSWER`]; whether it
+    /// wrote is found out by the next pass.
+    async fn send<T>(
+        &self,
+        action: &'static str,
+        what: String,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        self.admit().await;
+        match tokio::time::timeout(ANSWER, call).await {
+            Ok(answer) => answer.map_err(Error::write(action, what)),
+            Err(_) => Err(Error::NoAnswer { action, what }),
+        }
+    }
+
     /// Replaces `aws-auth`, conditionally on the resourceVersion in `config_map`.
     ///
     /// # Errors
     /// [`Error::Write`]; a 409 among them means that somebody else was faster.
     pub(crate) async fn replace(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
-        self.admit().await;
         let (api, name) = config_maps(client, config_map);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        api.replace(&name, &params, config_map)
-            .await
-            .map_err(Error::write("update", format!("ConfigMap {name}")))
+        self.send("update", format!("ConfigMap {name}"), api.replace(&name, &params, config_map)).await
     }
 
     /// Makes `aws-auth` where there is none; AlreadyExists means that somebody else was faster.
@@ -54,10 +70,9 @@ impl Gateway {
     /// # Errors
     /// [`Error::Write`].
     pub(crate) async fn create(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
-        self.admit().await;
         let (api, name) = config_maps(client, config_map);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        api.create(&params, config_map).await.map_err(Error::write("create", format!("ConfigMap {name}")))
+        self.send("create", format!("ConfigMap {name}"), api.create(&params, config_map)).await
     }
 
     /// Applies an object that only we write, by server-side apply.
@@ -74,13 +89,9 @@ impl Gateway {
         K: Resource + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        self.admit().await;
-        let patch = Patch::Apply(object);
         let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
-        api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &patch)
-            .await
-            .map(|_| ())
-            .map_err(Error::write("apply", what))
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.send("apply", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
     }
 
     /// Applies the status of an object, by server-side apply on the subresource.
@@ -97,7 +108,6 @@ impl Gateway {
         K: Resource + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        self.admit().await;
         let dynamic = K::DynamicType::default();
         let patch = serde_json::json!({
             "apiVersion": K::api_version(&dynamic),
@@ -105,10 +115,8 @@ impl Gateway {
             "status": status,
         });
         let what = format!("status of {} {name}", K::kind(&dynamic));
-        api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
-            .await
-            .map(|_| ())
-            .map_err(Error::write("apply", what))
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.send("apply", what, api.patch_status(name, &params, &Patch::Apply(&patch))).await.map(drop)
     }
 
     /// Sets the finalizers of an object, conditionally on its resourceVersion.
@@ -126,12 +134,11 @@ impl Gateway {
         K: Resource + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        self.admit().await;
         let patch =
             serde_json::json!({"metadata": {"resourceVersion": resource_version, "finalizers": finalizers}});
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let what = format!("the finalizers of {} {name}", K::kind(&K::DynamicType::default()));
-        api.patch(name, &params, &Patch::Merge(&patch)).await.map(|_| ()).map_err(Error::write("set", what))
+        self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 }
 

@@ -1,13 +1,17 @@
 //! What a pass found, as the status of its Cluster: conditions, counts, findings. Pure.
 
+use std::collections::BTreeSet;
+
 use awsiam_api::cluster_status::{ConfigCounts, EntryCounts, FindingSeverity, MAX_FINDINGS};
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
 use awsiam_api::names::CLUSTER_FINALIZER;
 use awsiam_api::{Cluster, ClusterFinding, ClusterStatus, ConfigStatus, Severity, TargetKind};
 use awsiam_core::desired::{ConfigState, Refs};
 use awsiam_core::diff;
+use awsiam_core::ledger::{KeyHash, Ledger};
 use awsiam_core::lint;
-use awsiam_core::plan::{Blocked, Note, Outcome, Plan, Reason, State};
+use awsiam_core::mapping::{Key, List};
+use awsiam_core::plan::{self, Blocked, Note, Outcome, Plan, Reason, State};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use kube::core::DeserializeGuard;
@@ -128,7 +132,7 @@ fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, gen
         frozen: number(kept_back),
     });
     status.configs = configs(planned);
-    let findings = findings(planned);
+    let findings = findings(planned, &status.findings);
     status.findings_total = number(findings.len());
     status.findings = findings.into_iter().take(MAX_FINDINGS).collect();
     let lost = plan.notes.iter().find_map(|note| match note {
@@ -334,7 +338,7 @@ fn configs(planned: &Planned) -> Vec<ConfigStatus> {
         .collect()
 }
 
-fn findings(planned: &Planned) -> Vec<ClusterFinding> {
+fn findings(planned: &Planned, before: &[ClusterFinding]) -> Vec<ClusterFinding> {
     let plan = &planned.plan;
     let mut findings: Vec<ClusterFinding> = plan
         .outcomes
@@ -357,6 +361,7 @@ fn findings(planned: &Planned) -> Vec<ClusterFinding> {
         ..ClusterFinding::default()
     }));
     findings.extend(plan.notes.iter().filter_map(note_finding));
+    findings.extend(orphans(plan, before));
     findings.extend(lint::oddities(&plan.after.data).into_iter().map(|oddity| ClusterFinding {
         reason: oddity.reason.to_owned(),
         severity: FindingSeverity::Warning,
@@ -374,28 +379,52 @@ fn findings(planned: &Planned) -> Vec<ClusterFinding> {
 
 /// Notes that last as long as what they are about; the others are Events alone.
 fn note_finding(note: &Note) -> Option<ClusterFinding> {
-    let (reason, message) = match note {
-        Note::PossiblyOrphaned { keys } => (
-            reasons::POSSIBLY_ORPHANED,
-            format!(
-                "the ledger was lost, and these entries may have been ours: {}. Remove by hand what nobody needs",
-                listed(keys.iter().map(ToString::to_string), 50)
-            ),
-        ),
-        Note::OlderGeneration { object, recorded, read } => (
-            "OlderGeneration",
-            format!(
-                "{object} has generation {read} and was planned with at generation {recorded} before: a backup was restored. What it says now counts"
-            ),
-        ),
-        _ => return None,
-    };
+    let Note::OlderGeneration { object, recorded, read } = note else { return None };
     Some(ClusterFinding {
-        reason: reason.to_owned(),
+        reason: "OlderGeneration".to_owned(),
         severity: FindingSeverity::Warning,
-        message,
+        message: format!(
+            "{object} has generation {read} and was planned with at generation {recorded} before: a backup was restored. What it says now counts"
+        ),
         ..ClusterFinding::default()
     })
+}
+
+/// Entries that may have been ours before the ledger was lost: those of this pass, and those of earlier
+/// ones that are still there and still nobody's. The status alone remembers them.
+fn orphans(plan: &Plan, before: &[ClusterFinding]) -> Vec<ClusterFinding> {
+    let found = plan.notes.iter().filter_map(|note| match note {
+        Note::PossiblyOrphaned { keys } => Some(keys.iter().cloned()),
+        _ => None,
+    });
+    let known = before.iter().filter(|finding| finding.reason == reasons::POSSIBLY_ORPHANED);
+    let known = known.filter_map(|finding| {
+        let list = List::ALL.into_iter().find(|list| list.data_key() == finding.list)?;
+        Some(Key::new(list, &finding.arn))
+    });
+    let keys: BTreeSet<Key> = found.flatten().chain(known).collect();
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let ledger = plan.after.ledger.as_deref().and_then(|text| Ledger::parse(text).ok());
+    let is_ours = |key: &Key| ledger.as_ref().is_some_and(|l| l.owned.contains_key(&KeyHash::of(key)));
+    let entries = plan::entries(&plan.after.data);
+    let foreign = keys.into_iter().filter(|key| !is_ours(key)).filter_map(|key| {
+        let entry = entries.get(&key.list).into_iter().flatten().find(|entry| entry.key(key.list) == key);
+        // What can't be read now may still be there.
+        let hidden = plan.unreadable.iter().any(|unreadable| unreadable.list == key.list);
+        entry.map(|entry| entry.arn.clone()).or(hidden.then_some(key.arn)).map(|arn| (key.list, arn))
+    });
+    foreign
+        .map(|(list, arn)| ClusterFinding {
+            reason: reasons::POSSIBLY_ORPHANED.to_owned(),
+            severity: FindingSeverity::Warning,
+            list: list.data_key().to_owned(),
+            arn,
+            message: "the ledger was lost, and this entry may have been ours; remove it by hand if nobody needs it".to_owned(),
+            ..ClusterFinding::default()
+        })
+        .collect()
 }
 
 /// The first few of many, and how many more there are.

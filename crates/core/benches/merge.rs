@@ -80,7 +80,7 @@ fn merge(criterion: &mut Criterion) {
     group.sample_size(20);
     for entries in SIZES {
         let observed = settled(entries);
-        let text = observed.data["mapRoles"].as_str();
+        let text = observed.data.get("mapRoles").map(String::as_str).unwrap_or_default();
         let (same, changed) = (refs(entries, 0), refs(entries, 1));
         assert_eq!(plan(&observed, &changed).changes().count(), 10);
         assert!(!plan(&observed, &same).has_write());

@@ -30,13 +30,14 @@ fn json(datum: Datum<'_>) -> Json {
     }
 }
 
-/// Go writes a float without fraction as an integer.
+/// Go writes a float without fraction as an integer: its shortest digits, filled up with zeros. So does Rust.
 fn float(value: f64) -> Json {
-    let whole = value.fract() == 0.0 && !(value == 0.0 && value.is_sign_negative());
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    match value {
-        -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0 if whole => Json::from(value as i64),
-        0.0..18_446_744_073_709_551_616.0 if whole => Json::from(value as u64),
+    let digits = value.to_string();
+    match (digits.parse::<i64>(), digits.parse::<u64>()) {
+        // A negative zero stays one.
+        (Ok(0), _) if value.is_sign_negative() => Json::from(value),
+        (Ok(whole), _) => Json::from(whole),
+        (_, Ok(whole)) => Json::from(whole),
         _ => Number::from_f64(value).map_or(Json::Null, Json::Number),
     }
 }

@@ -2,7 +2,7 @@
 //! Every write is followed by a second plan, which must change nothing.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
-pub mod texts;
+pub mod checks;
 
 use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs, RefusedRow};
 use awsiam_core::history::Record;

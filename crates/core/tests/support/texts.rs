@@ -54,7 +54,7 @@ fn stored() -> Vec<String> {
     let mut texts: Vec<String> = files(std::path::Path::new(folder));
     texts.sort();
     texts.extend(NOTHING.iter().map(|text| (*text).to_owned()));
-    texts.push(super::NODES.to_owned());
+    texts.push(crate::support::NODES.to_owned());
     texts
 }
 
@@ -81,10 +81,10 @@ fn arn(list: List) -> BoxedStrategy<String> {
     match list {
         List::Accounts => (1..4u8).prop_map(|n| format!("44445555666{n}")).boxed(),
         List::Roles => {
-            prop_oneof![8 => name().prop_map(|n| super::role_arn(&n)), 1 => name().prop_map(|n| super::user_arn(&n))]
+            prop_oneof![8 => name().prop_map(|n| crate::support::role_arn(&n)), 1 => name().prop_map(|n| crate::support::user_arn(&n))]
                 .boxed()
         }
-        List::Users => name().prop_map(|n| super::user_arn(&n)).boxed(),
+        List::Users => name().prop_map(|n| crate::support::user_arn(&n)).boxed(),
     }
 }
 
@@ -110,7 +110,8 @@ fn item(list: List) -> BoxedStrategy<Vec<String>> {
             lines
         },
     );
-    let node = Just(super::NODES.lines().map(|l| l.get(2..).unwrap().to_owned()).collect::<Vec<_>>());
+    let node =
+        Just(crate::support::NODES.lines().map(|l| l.get(2..).unwrap().to_owned()).collect::<Vec<_>>());
     let sso = Just(vec![
         "sso:".to_owned(),
         "  permissionSetName: a".into(),
