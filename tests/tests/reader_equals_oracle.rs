@@ -3,7 +3,13 @@
 //! `AWSIAM_ORACLE_CASES` sets the number of mutations, `AWSIAM_ORACLE_SEED` another row of them. What differs once
 //! belongs into `tests/texts`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
 
 use std::path::Path;
 use std::{env, fs};

@@ -55,7 +55,7 @@ pub(crate) fn run() -> ExitCode {
     let matches = command().get_matches();
     let done = Arguments::from_arg_matches(&matches).map_err(Error::from).and_then(|arguments| {
         match &arguments.verb {
-            Verb::Controller(arguments) => return Ok(controller::run(arguments)),
+            Verb::Controller(arguments) => Ok(controller::run(arguments)),
             Verb::Crd(arguments) => crd::run(arguments),
             Verb::Validate(arguments) => validate::run(arguments),
             Verb::Render(arguments) => render::run(arguments),

@@ -116,6 +116,15 @@ pub(crate) fn print_all(findings: &[Finding], out: &mut dyn Write, paint: Paint)
     findings.iter().try_for_each(|finding| finding.print(out, paint))
 }
 
+/// Writes notes to standard error, one a line.
+///
+/// # Errors
+/// When they cannot be written.
+pub(crate) fn print_notes(notes: &[String]) -> io::Result<()> {
+    let mut out = io::stderr().lock();
+    notes.iter().try_for_each(|note| writeln!(out, "{}", harmless(note)))
+}
+
 /// One line of a file, or the part of it that matters.
 #[derive(Clone, Debug, Default)]
 struct Excerpt {

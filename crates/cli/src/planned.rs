@@ -205,7 +205,7 @@ fn line(outcome: &Outcome, paint: Paint) -> String {
         .chain(outcome.field.clone())
         .collect();
     if !origin.is_empty() {
-        line += &format!(" ({})", origin.join(", "));
+        line = format!("{line} ({})", origin.join(", "));
     }
     let why = if outcome.message.is_empty() { why(&outcome.reason) } else { &outcome.message };
     if !why.is_empty() {

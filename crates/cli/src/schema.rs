@@ -141,16 +141,14 @@ fn check_fields(
     }
 }
 
-/// What to write in place of an unknown field: the known one that differs least, if that is plainly meant.
+/// What to write in place of an unknown field: the known one that differs in case alone, else one of all.
 fn advice<'n>(name: &str, known: impl Iterator<Item = &'n String>) -> String {
     let known: Vec<&String> = known.collect();
-    match known.iter().find(|known| known.eq_ignore_ascii_case(name)) {
-        Some(meant) => format!("write {meant}"),
-        None => {
-            let names: Vec<&str> = known.into_iter().map(String::as_str).collect();
-            format!("take it out, or write one of {}", names.join(", "))
-        }
+    if let Some(meant) = known.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+        return format!("write {meant}");
     }
+    let names: Vec<&str> = known.into_iter().map(String::as_str).collect();
+    format!("take it out, or write one of {}", names.join(", "))
 }
 
 fn wrong_type(schema: &JSONSchemaProps, value: &Value) -> Option<String> {

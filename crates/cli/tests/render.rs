@@ -45,7 +45,9 @@ fn everything_that_is_not_ours_stays() {
 fn a_diff_says_what_changes_and_why() {
     let current = std::fs::read_to_string(files().join("aws-auth.yaml")).unwrap();
     let current = current.replace("role/KubernetesAdmin", "role/Admin");
-    insta::assert_snapshot!(render(&["-f", "mistakes.yaml", "team.yaml", "--diff"], Some(&current)).transcript());
+    insta::assert_snapshot!(
+        render(&["-f", "mistakes.yaml", "team.yaml", "--diff"], Some(&current)).transcript()
+    );
 }
 
 #[test]

@@ -2,7 +2,13 @@
 
 mod command;
 
-#[allow(dead_code, unreachable_pub, reason = "shared with the tests of other crates")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "shared with the tests of other crates"
+)]
 #[path = "../../api/tests/cases/mod.rs"]
 mod cases;
 

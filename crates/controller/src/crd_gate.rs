@@ -14,6 +14,8 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 
+use crate::watches::TakeUpAgain;
+
 /// What is known of each CRD, by its name. Absent from the map: not looked at yet.
 type Lacking = BTreeMap<String, Verdict>;
 
@@ -72,7 +74,7 @@ impl CrdGate {
     async fn watch_one(&self, client: Client, name: String) {
         let api: Api<CustomResourceDefinition> = Api::all(client);
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut events = watcher::watcher(api, config).default_backoff().boxed();
+        let mut events = watcher::watcher(api, config).backoff(TakeUpAgain::default()).boxed();
         let mut listed = None;
         loop {
             match events.try_next().await {

@@ -17,7 +17,9 @@ use crate::reporter::{PassReport, Planned};
 
 /// So many entries are named in one Event.
 const NAMED: usize = 10;
-/// Most characters of an Event's note (Kubernetes allows 1 KiB).
+/// Most characters that named entries take of it.
+const MAX_NAMES: usize = 800;
+/// Most bytes of an Event's note: Kubernetes refuses one of more than 1 KiB.
 const MAX_NOTE: usize = 1000;
 
 /// One Event to publish.
@@ -49,11 +51,10 @@ impl Publisher {
             EventType::Normal => tracing::info!(reason = said.reason, note = said.note, "event"),
             EventType::Warning => tracing::warn!(reason = said.reason, note = said.note, "event"),
         }
-        let note: String = said.note.chars().take(MAX_NOTE).collect();
         let event = Event {
             type_: said.kind,
             reason: said.reason.clone(),
-            note: Some(note),
+            note: Some(cut(&said.note)),
             action: said.action.to_owned(),
             secondary: said.config.as_ref().map(|name| ObjectReference {
                 api_version: Some(AWSIamConfig::api_version(&()).into_owned()),
@@ -68,6 +69,15 @@ impl Publisher {
             tracing::warn!(%error, "can't publish an Event");
         }
     }
+}
+
+/// What fits into an Event.
+fn cut(note: &str) -> String {
+    if note.len() <= MAX_NOTE {
+        return note.to_owned();
+    }
+    let (start, _) = note.split_at(note.floor_char_boundary(MAX_NOTE));
+    format!("{start}…")
 }
 
 /// The Events of a pass: changes that it wrote, and findings that were not there before.
@@ -103,7 +113,7 @@ fn changes(planned: &Planned) -> Vec<Said> {
             let outcomes = of_state(*state);
             let configs: BTreeSet<&String> = outcomes.iter().filter_map(|o| o.config.as_ref()).collect();
             let first = outcomes.first()?;
-            let entries = listed(outcomes.iter().map(|o| format!("{} {}", o.key.list, o.arn())), NAMED);
+            let entries = named(outcomes.iter().map(|o| format!("{} {}", o.key.list, o.arn())));
             let (kind, note) = if *state == State::Repaired {
                 let note = planned.other_writer().map_or_else(
                     || format!("put back in aws-auth: {entries}"),
@@ -111,7 +121,7 @@ fn changes(planned: &Planned) -> Vec<Said> {
                 );
                 (EventType::Warning, note)
             } else {
-                (EventType::Normal, format!("{} in aws-auth: {entries}", verb(*state)))
+                (EventType::Normal, format!("{} aws-auth: {entries}", verb(*state)))
             };
             let config = if configs.len() == 1 { first.config.clone() } else { None };
             Some(Said { kind, reason: (*reason).to_owned(), action, note, config })
@@ -119,13 +129,25 @@ fn changes(planned: &Planned) -> Vec<Said> {
         .collect()
 }
 
+/// Up to [`NAMED`] of them, fewer when they are long, and how many more there are.
+fn named(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    let mut length = 0;
+    let fitting = items.iter().take(NAMED).take_while(|item| {
+        length += item.chars().count();
+        length <= MAX_NAMES
+    });
+    let most = fitting.count().max(1);
+    listed(items.into_iter(), most)
+}
+
 fn verb(state: State) -> &'static str {
     match state {
-        State::Added => "added",
-        State::Changed => "changed",
-        State::Adopted => "took over",
-        State::Removed => "removed",
-        _ => "put back",
+        State::Added => "added to",
+        State::Changed => "changed in",
+        State::Adopted => "took over in",
+        State::Removed => "removed from",
+        _ => "put back in",
     }
 }
 
@@ -149,7 +171,7 @@ fn note(note: &Note) -> Option<Said> {
             "AwsAuthRecreated",
             format!(
                 "aws-auth was deleted; made it again with the node entries and ours of history revision {revision}. Not restored: {}. They stand in that record, one of ConfigMaps kube-system/aws-auth-history-0 to 9",
-                listed(left_out.iter().map(ToString::to_string), NAMED)
+                named(left_out.iter().map(ToString::to_string))
             ),
         ),
         Note::PossiblyOrphaned { .. } | Note::NodeEntriesLost { .. } | Note::OlderGeneration { .. } => {
@@ -186,7 +208,7 @@ fn new_findings(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
             kind: EventType::Warning,
             reason: reason.to_owned(),
             action: "Report",
-            note: listed(texts.into_iter(), NAMED),
+            note: named(texts.into_iter()),
             config: Some(config.to_owned()).filter(|config| !config.is_empty()),
         })
         .collect()
@@ -211,4 +233,24 @@ fn condition_turned(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> 
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_to_what_kubernetes_takes() {
+        assert_eq!(cut("as it is"), "as it is");
+        let long = cut(&"é".repeat(2000));
+        assert!(long.len() <= 1024 && long.ends_with("é…"), "{}", long.len());
+    }
+
+    #[test]
+    fn long_names_make_way_for_how_many_there_are() {
+        let short = named((0..12).map(|n| n.to_string()));
+        assert_eq!(short, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more");
+        let long = named((0..12).map(|_| "x".repeat(300)));
+        assert!(long.ends_with("x and 10 more") && long.len() < MAX_NOTE, "{long}");
+    }
 }

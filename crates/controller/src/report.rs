@@ -316,6 +316,12 @@ fn configs(planned: &Planned) -> Vec<ConfigStatus> {
                 i64::try_from(mine.filter(|o| states.contains(&o.state)).count()).unwrap_or(i64::MAX)
             };
             let changed = of(&[State::Added, State::Changed, State::Repaired, State::Adopted]);
+            let privileged = outcomes.iter().filter(|o| {
+                o.config.as_ref() == Some(&config.name)
+                    && o.state == State::Refused
+                    && matches!(o.reason, Reason::Privilege(_))
+            });
+            let counting = config.mappings.len().saturating_sub(privileged.count());
             let refused_rows = i64::try_from(config.refused.len()).unwrap_or(i64::MAX);
             ConfigStatus {
                 name: config.name.clone(),
@@ -328,7 +334,8 @@ fn configs(planned: &Planned) -> Vec<ConfigStatus> {
                     _ => String::new(),
                 },
                 counts: Some(ConfigCounts {
-                    desired: i64::try_from(config.mappings.len()).unwrap_or(i64::MAX) + refused_rows,
+                    // Without rows that are rejected whatever the target: the AWSIamConfig itself says so.
+                    desired: i64::try_from(counting).unwrap_or(i64::MAX),
                     synced: of(&[State::InEffect, State::AlreadyPresent]) + if done { changed } else { 0 },
                     refused: of(&[State::Refused, State::Conflict, State::Shadowed]) + refused_rows,
                     frozen: of(&[State::Frozen, State::Held]),
@@ -421,7 +428,9 @@ fn orphans(plan: &Plan, before: &[ClusterFinding]) -> Vec<ClusterFinding> {
             severity: FindingSeverity::Warning,
             list: list.data_key().to_owned(),
             arn,
-            message: "the ledger was lost, and this entry may have been ours; remove it by hand if nobody needs it".to_owned(),
+            message:
+                "the ledger was lost, and this entry may have been ours; remove it by hand if nobody needs it"
+                    .to_owned(),
             ..ClusterFinding::default()
         })
         .collect()

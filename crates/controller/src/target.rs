@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::fights::Fights;
 use crate::history::History;
 use crate::observe;
+use crate::watches::TakeUpAgain;
 
 /// Namespace of `aws-auth`.
 pub(crate) const NAMESPACE: &str = "kube-system";
@@ -126,7 +127,7 @@ impl Target {
     /// thing seen stays, and a conditional write can do no harm with it.
     pub(crate) async fn watch(&self) {
         let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-        let mut events = watcher::watcher(self.api(), config).default_backoff().boxed();
+        let mut events = watcher::watcher(self.api(), config).backoff(TakeUpAgain::default()).boxed();
         let mut listed = None;
         loop {
             match events.try_next().await {

@@ -2,6 +2,7 @@
 //! that breaks is taken up again with backoff, and the last thing known stays.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use awsiam_api::{AWSIamConfig, Cluster};
 use futures::{Stream, StreamExt};
@@ -9,6 +10,8 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::DefaultBackoff;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -16,6 +19,27 @@ use tokio::sync::watch;
 
 /// A Cluster or an AWSIamConfig, or why it is none.
 pub(crate) type Guard<K> = DeserializeGuard<K>;
+
+/// Longest wait before a watch that broke is taken up again: what it misses, nobody else tells.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// When a watch that broke is taken up again: the usual backoff, up to [`LONGEST`].
+#[derive(Default)]
+pub(crate) struct TakeUpAgain(DefaultBackoff);
+
+impl Iterator for TakeUpAgain {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|wait| wait.min(LONGEST))
+    }
+}
+
+impl Backoff for TakeUpAgain {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
 
 /// Clusters: all of them in the store; in the stream those that changed otherwise than in their status.
 /// `touched` sees every change.
@@ -61,7 +85,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     watcher::watcher(Api::<Guard<K>>::all(client), watcher::Config::default())
-        .default_backoff()
+        .backoff(TakeUpAgain::default())
         // Who wrote which field of our own resources is not looked at, and takes memory.
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)

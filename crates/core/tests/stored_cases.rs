@@ -16,9 +16,15 @@ fn files(folder: &str) -> Vec<PathBuf> {
     paths
 }
 
+/// Texts at the limit of what aliases may unfold to: reading one takes a second in a debug build.
+fn is_slow(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains("aliases"))
+}
+
 /// Runs the check on each file; a failing one is named by the last line on standard output.
-fn check(folders: &[&str], check: impl Fn(&[u8])) {
-    let files: Vec<PathBuf> = folders.iter().flat_map(|folder| files(folder)).collect();
+fn check(folders: &[&str], skip: impl Fn(&Path) -> bool, check: impl Fn(&[u8])) {
+    let files = folders.iter().flat_map(|folder| files(folder));
+    let files: Vec<PathBuf> = files.filter(|path| !skip(path)).collect();
     assert!(files.len() > 50, "the stored cases are gone from {folders:?}");
     for file in files {
         println!("{}", file.display());
@@ -28,19 +34,24 @@ fn check(folders: &[&str], check: impl Fn(&[u8])) {
 
 #[test]
 fn every_stored_text_is_read_or_refused() {
-    check(&["tests/texts", "fuzz/seeds/read", "fuzz/found/read"], |bytes| {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            checks::reads(text);
-        }
-    });
+    check(
+        &["tests/texts", "fuzz/seeds/read", "fuzz/found/read"],
+        |_| false,
+        |bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                checks::reads(text);
+            }
+        },
+    );
 }
 
 #[test]
 fn in_every_stored_text_our_entries_come_and_go_without_a_trace() {
-    check(&["tests/texts", "fuzz/seeds/merge", "fuzz/found/merge"], |bytes| {
+    check(&["tests/texts", "fuzz/seeds/merge", "fuzz/found/merge"], is_slow, |bytes| {
         checks::merges(bytes);
-        for list in 0..6 {
-            checks::merges(&[bytes, &[0, list, 0x0b, 0x46, 0xbf]].concat());
+        // As mapUsers, and as mapRoles with adoption.
+        for how in [1, 6] {
+            checks::merges(&[bytes, &[0, how, 0x0b, 0xbf]].concat());
         }
     });
 }

@@ -118,11 +118,12 @@ async fn a_ledger_lost_with_the_history_is_rebuilt_from_what_is_equal() {
     // It is listed until it is dealt with, past a restart.
     let operator = stage.operator().await;
     set_roles(&stage, &foreign("Other", "other")).await;
-    stage.eventually("the orphan that is gone to leave the status", async || {
-        let orphans = orphans(&stage).await;
-        if orphans == [role_arn("Other")] { Ok(()) } else { Err(format!("{orphans:?}")) }
-    })
-    .await;
+    stage
+        .eventually("the orphan that is gone to leave the status", async || {
+            let orphans = orphans(&stage).await;
+            if orphans == [role_arn("Other")] { Ok(()) } else { Err(format!("{orphans:?}")) }
+        })
+        .await;
     operator.stop().await;
 }
 

@@ -183,8 +183,8 @@ async fn the_entries_of_a_suspended_config_are_frozen_and_the_others_go_on() {
     stage
         .eventually("the suspension to be reported", async || {
             let configs = status(&stage).await?.configs;
-            let state = configs.iter().map(|c| format!("{:?}", c.state)).collect::<Vec<_>>();
-            if state == ["Suspended", "Usable"] { Ok(()) } else { Err(format!("{configs:#?}")) }
+            let states = configs.iter().map(|c| format!("{:?}", c.state)).collect::<Vec<_>>();
+            if states == ["Suspended", "Usable"] { Ok(()) } else { Err(format!("{configs:#?}")) }
         })
         .await;
     assert_eq!(stage.text("mapRoles").await, frozen);

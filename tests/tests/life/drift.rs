@@ -21,7 +21,10 @@ async fn an_entry_that_was_edited_is_put_back_within_seconds_and_the_event_says_
     stage.text_becomes("mapRoles", &all()).await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let note = stage.event("DriftRepaired").await;
-    assert_eq!(note, format!("put back what field manager kubectl-edit changed: mapRoles {}", key("Dev")));
+    assert_eq!(
+        note,
+        format!("put back what field manager kubectl-edit changed: mapRoles {}", role_arn("Dev"))
+    );
     operator.stop().await;
 }
 
@@ -37,7 +40,7 @@ async fn an_entry_that_was_removed_comes_back_whoever_wrote_last_before() {
         .await;
     stage.edit_aws_auth("argocd", |config_map| set_roles(config_map, &format!("{NODES}{THEIRS}"))).await;
     let note = stage.event("DriftRepaired").await;
-    assert_eq!(note, format!("put back what field manager argocd changed: mapRoles {}", key("Dev")));
+    assert_eq!(note, format!("put back what field manager argocd changed: mapRoles {}", role_arn("Dev")));
     stage.text_becomes("mapRoles", &all()).await;
     operator.stop().await;
 }
@@ -75,7 +78,7 @@ async fn an_aws_auth_that_was_deleted_comes_back_with_node_entries_and_ours_and_
     stage.config_maps().delete("aws-auth", &DeleteParams::default()).await.unwrap();
     let note = stage.event("AwsAuthRecreated").await;
     stage.text_becomes("mapRoles", &format!("{NODES}{OURS}")).await;
-    assert!(note.contains("Not restored: mapRoles arn:aws:iam::111122223333:role/theirs."), "{note}");
+    assert!(note.contains("Not restored: mapRoles arn:aws:iam::111122223333:role/Theirs."), "{note}");
     stage.condition("Ready", "True", "Ready").await;
     // Ours by the ledger as before: it goes when it is no longer wanted.
     stage.config("team", &[]).await;
@@ -111,9 +114,4 @@ async fn the_loss_of_all_node_entries_is_a_condition_until_they_are_back() {
     stage.condition("NodeEntriesLost", "False", "NodeEntriesPresent").await;
     stage.condition("Ready", "True", "Ready").await;
     operator.stop().await;
-}
-
-/// How an entry is named: by its key, the ARN in lower case.
-fn key(role: &str) -> String {
-    role_arn(role).to_lowercase()
 }

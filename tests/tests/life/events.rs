@@ -21,7 +21,7 @@ async fn each_kind_of_change_of_a_pass_is_one_event_that_names_up_to_ten_entries
     let note = stage.event("MappingsAdded").await;
     assert_eq!(note.matches("arn:aws:iam").count(), 10, "{note}");
     assert!(
-        note.starts_with("added in aws-auth: mapRoles arn:aws:iam::111122223333:role/role10, "),
+        note.starts_with("added to aws-auth: mapRoles arn:aws:iam::111122223333:role/Role10, "),
         "{note}"
     );
     assert!(note.ends_with(" and 2 more"), "{note}");
@@ -36,11 +36,11 @@ async fn each_kind_of_change_of_a_pass_is_one_event_that_names_up_to_ten_entries
     fewer["mapRoles"][0]["username"] = json!("ops");
     stage.config_spec("team", fewer).await;
     let changed = stage.event("MappingsChanged").await;
-    assert_eq!(changed, "changed in aws-auth: mapRoles arn:aws:iam::111122223333:role/role12");
+    assert_eq!(changed, "changed in aws-auth: mapRoles arn:aws:iam::111122223333:role/Role12");
     let removed = stage.event("MappingsRemoved").await;
     assert_eq!(
         removed,
-        "removed from aws-auth: mapRoles arn:aws:iam::111122223333:role/role10, mapRoles arn:aws:iam::111122223333:role/role11"
+        "removed from aws-auth: mapRoles arn:aws:iam::111122223333:role/Role10, mapRoles arn:aws:iam::111122223333:role/Role11"
     );
     assert_eq!(notes(&stage, "MappingsAdded").await.len(), 1);
     operator.stop().await;
@@ -52,7 +52,7 @@ async fn a_finding_is_told_when_it_appears_and_not_again_at_the_next_pass() {
     let operator = in_effect(&stage).await;
     stage.config("team", &[DEV, ("Theirs", "mine", &[])]).await;
     let told = stage.event("Conflict").await;
-    assert!(told.contains("role/theirs"), "{told}");
+    assert!(told.contains("role/Theirs"), "{told}");
     let related = events(&stage, "Conflict").await.remove(0).related.unwrap();
     assert_eq!((related.kind.as_deref(), related.name.as_deref()), (Some("AWSIamConfig"), Some("team")));
 
@@ -75,7 +75,7 @@ async fn a_finding_is_told_when_it_appears_and_not_again_at_the_next_pass() {
     stage
         .eventually("a second Event", async || {
             let notes = notes(&stage, "Conflict").await;
-            if notes.iter().any(|note| note.contains("role/second")) {
+            if notes.iter().any(|note| note.contains("role/Second")) {
                 Ok(())
             } else {
                 Err(format!("{notes:#?}"))

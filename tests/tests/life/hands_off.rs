@@ -58,7 +58,7 @@ async fn a_cluster_with_eks_anywheres_finalizer_is_left_alone_until_it_is_handed
 #[tokio::test]
 async fn an_aws_auth_that_eks_anywhere_writes_is_left_alone() {
     let stage = Stage::set().await;
-    stage.make_aws_auth(&[]).await;
+    stage.make_aws_auth(&[("mapRoles", "")]).await;
     stage.edit_aws_auth("eks-a-controller", |config_map| set_roles(config_map, NODES)).await;
     stage.config("team", &[DEV]).await;
     stage.cluster(&["team"]).await;

@@ -18,7 +18,7 @@ use crate::privileges::PrivilegeArguments;
 
 /// How long an answer may stay silent: longer than the API server leaves a watch without a word, after
 /// which it ends it (290 s).
-const READ: Duration = Duration::from_secs(300);
+const READ: Duration = Duration::from_mins(5);
 
 /// How long after the first signal the process ends, whatever is still under way: the next start takes it up.
 const LAST_MOMENT: Duration = Duration::from_millis(4800);

@@ -27,7 +27,7 @@ use crate::connection::{self, ConnectionArguments, ConnectionError};
 use crate::error::Error;
 use crate::files;
 use crate::finding;
-use crate::paint::{Paint, harmless};
+use crate::paint::Paint;
 use crate::planned::Planned;
 use crate::privileges::PrivilegeArguments;
 use crate::selection::ClusterName;
@@ -153,7 +153,7 @@ impl Arguments {
             serde_json::to_writer_pretty(&mut out, &planned.for_programs(&findings, &skipped))?;
             writeln!(out)?;
         } else {
-            skipped.iter().for_each(|line| eprintln!("{}", harmless(line)));
+            finding::print_notes(&skipped)?;
             finding::print_all(&findings, &mut std::io::stderr().lock(), Paint::stderr())?;
             planned.print(&mut out, Paint::stdout())?;
         }

@@ -22,16 +22,13 @@ pub(crate) struct Arguments {
 /// When they cannot be written.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let command = crate::arguments::command();
-    match &arguments.to {
-        Some(folder) => {
-            std::fs::create_dir_all(folder)?;
-            clap_mangen::generate_to(command, folder)?;
-        }
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command).render(&mut page)?;
-            std::io::stdout().lock().write_all(&page)?;
-        }
+    if let Some(folder) = &arguments.to {
+        std::fs::create_dir_all(folder)?;
+        clap_mangen::generate_to(command, folder)?;
+    } else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command).render(&mut page)?;
+        std::io::stdout().lock().write_all(&page)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -21,7 +21,7 @@ use crate::files::{self, FileArguments, FileError};
 use crate::finding::{self, Finding};
 use crate::manifests;
 use crate::object::Objects;
-use crate::paint::{Paint, harmless};
+use crate::paint::Paint;
 use crate::planned::Planned;
 use crate::privileges::PrivilegeArguments;
 use crate::selection::{self, ClusterName};
@@ -101,7 +101,7 @@ impl AwsAuthArguments {
         checks::sort(&mut findings, &names);
         let is_json = self.output == Output::Json;
         if !(is_json && self.diff) {
-            manifests.skipped.iter().for_each(|line| eprintln!("{}", harmless(line)));
+            finding::print_notes(&manifests.skipped)?;
             finding::print_all(&findings, &mut std::io::stderr().lock(), Paint::stderr())?;
         }
         if manifests.unreadable > 0 {
@@ -115,7 +115,7 @@ impl AwsAuthArguments {
         let mut skipped = manifests.skipped;
         let aside = selection::left_aside(&objects, &cluster);
         if !(is_json && self.diff) {
-            aside.iter().for_each(|line| eprintln!("{}", harmless(line)));
+            finding::print_notes(&aside)?;
         }
         skipped.extend(aside);
         let current = self.current.as_deref().map(current::read).transpose()?;

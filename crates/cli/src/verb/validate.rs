@@ -13,7 +13,7 @@ use crate::files::{FileArguments, Source};
 use crate::finding::{self, Finding};
 use crate::manifests;
 use crate::object::Objects;
-use crate::paint::{Paint, harmless};
+use crate::paint::Paint;
 use crate::privileges::PrivilegeArguments;
 
 /// Check manifests by the rules of admission and of the operator, offline
@@ -103,7 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         serde_json::to_writer_pretty(&mut out, &report)?;
         writeln!(out)?;
     } else {
-        manifests.skipped.iter().for_each(|line| eprintln!("{}", harmless(line)));
+        finding::print_notes(&manifests.skipped)?;
         finding::print_all(&findings, &mut out, Paint::stdout())?;
         writeln!(out, "{}", report.sum())?;
     }

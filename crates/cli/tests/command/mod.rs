@@ -2,6 +2,7 @@
 //! Shared by the tests of this crate.
 
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "only tests call this")]
 
 use std::path::{Path, PathBuf};
 

@@ -30,7 +30,7 @@ pub(crate) enum Key<'d> {
     Bool(bool),
     Int(i64),
     Uint(u64),
-    /// The bits of a number that is not NaN; 0 for both zeros.
+    /// The bits of a number that is not NaN.
     Float(u64),
     Nan,
     Text(Cow<'d, str>),
@@ -128,8 +128,7 @@ impl<'d> Reader<'d, '_> {
             Data::Scalar(Meaning::Int(value)) => Key::Int(value),
             Data::Scalar(Meaning::Uint(value)) => Key::Uint(value),
             Data::Scalar(Meaning::Float(value)) if value.is_nan() => Key::Nan,
-            // Adding 0 makes a negative zero positive.
-            Data::Scalar(Meaning::Float(value)) => Key::Float((value + 0.0).to_bits()),
+            Data::Scalar(Meaning::Float(value)) => Key::Float(value.to_bits()),
             Data::Scalar(Meaning::Text(text)) => Key::Text(text),
             Data::List(_) | Data::Map(_) => {
                 return Err(self.error(

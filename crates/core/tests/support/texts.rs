@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// The text of a data key; none: it is absent.
-pub fn text(list: List) -> BoxedStrategy<Option<String>> {
+pub(crate) fn text(list: List) -> BoxedStrategy<Option<String>> {
     prop_oneof![
         1 => Just(None),
         2 => select(NOTHING).prop_map(|text| Some(text.to_owned())),
@@ -17,7 +17,7 @@ pub fn text(list: List) -> BoxedStrategy<Option<String>> {
 }
 
 /// The same, damaged in a few places, or one of the stored texts, damaged.
-pub fn damaged(list: List) -> BoxedStrategy<Option<String>> {
+pub(crate) fn damaged(list: List) -> BoxedStrategy<Option<String>> {
     let start = prop_oneof![3 => text(list), 2 => select(stored()).prop_map(Some)];
     (start, proptest::collection::vec(damage(), 1..4))
         .prop_map(|(text, damages)| {

@@ -140,9 +140,9 @@ fn applied_config(
     there: Option<DeserializeGuard<AWSIamConfig>>,
 ) -> DeserializeGuard<AWSIamConfig> {
     let manifest = &object.manifest;
-    let (old, mut metadata) = match there.map(|guard| guard.0) {
-        Some(Ok(config)) => (Some(config.spec), config.metadata),
-        Some(Err(invalid)) => (None, invalid.metadata),
+    let (old, mut metadata) = match there {
+        Some(DeserializeGuard(Ok(config))) => (Some(config.spec), config.metadata),
+        Some(DeserializeGuard(Err(invalid))) => (None, invalid.metadata),
         None => (None, ObjectMeta { name: Some(manifest.name.clone()), ..ObjectMeta::default() }),
     };
     if old.as_ref() != object.spec.as_ref().ok() {
