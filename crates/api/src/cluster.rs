@@ -27,7 +27,7 @@ pub const MAX_REFS: usize = 256;
     status = "ClusterStatus",
     category = "awsiam",
     derive = "PartialEq",
-    doc = "Cluster stands for one cluster whose kube-system/aws-auth and aws-iam-authenticator are managed: the one the operator runs in, or a remote one that is reached through the Secret <name>-kubeconfig.",
+    doc = "Cluster stands for one cluster whose kube-system/aws-auth and aws-iam-authenticator are managed: the one the operator runs in, or a remote one that is reached through the Secret NAME-kubeconfig.",
     printcolumn(name = "Target", type_ = "string", json_path = ".status.target"),
     printcolumn(
         name = "Ready",

@@ -18,7 +18,7 @@ pub struct ClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Local: the cluster the operator runs in. Remote: the one behind the Secret <name>-kubeconfig.
+    /// Local: the cluster the operator runs in. Remote: the one behind the Secret NAME-kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetKind>,
 

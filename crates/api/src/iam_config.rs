@@ -1,4 +1,5 @@
-//! `AWSIamConfig`: who may log in. Only the shape; the rules lie in `rules` and [`crate::validate`].
+//! `AWSIamConfig`: who may log in. Only the shape; the rules lie in `rules` and [`mod@crate::validate`].
+#![allow(rustdoc::broken_intra_doc_links, reason = "field paths such as x[3] are for kubectl explain")]
 #![allow(clippy::duplicated_attributes, reason = "it takes the parts of two print columns for one attribute")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

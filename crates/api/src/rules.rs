@@ -1,4 +1,4 @@
-//! The admission rules of the CRDs, in CEL. They say what [`crate::validate`] says, in the same words;
+//! The admission rules of the CRDs, in CEL. They say what [`mod@crate::validate`] says, in the same words;
 //! `tests/admission-cases.yaml` is the table that both, and a real API server, are held against.
 //!
 //! The API server estimates what a rule may cost at worst and refuses the CRD beyond its budget: for 2,000
@@ -128,6 +128,8 @@ fn in_partition(list: &str, arn: &str) -> Rule {
          && !row.{arn}.lowerAscii().startsWith('arn:' + self.partition + ':')"
     );
     let known = format!("self.partition in {}", partitions());
+    // Only an index into the list itself has a bounded length in the API server's estimate, so that the
+    // message may quote the ARN. Before Kubernetes 1.30 `indexOf` was not bounded: there the CRD is refused.
     let first = format!("self.{list}[self.{list}.map(row, {strays}).indexOf(true)].{arn}");
     saying(
         &format!("!has(self.{list}) || !({known}) || !self.{list}.exists(row, {strays})"),

@@ -28,6 +28,7 @@ use crate::error::{Error, backoff, caught};
 use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
+use crate::report::counted;
 
 /// A status is written at most so often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -147,6 +148,7 @@ async fn write_status(
     let now = Time(Timestamp::now());
     let status = status(config, clusters, &operator.options.policy, &before.status, &now);
     if same(&before.status, &status) {
+        operator.config_statuses.settled(config);
         operator.succeeded(config);
         return Ok(operator.later());
     }
@@ -166,6 +168,7 @@ async fn write_status(
         written => written?,
     }
     operator.config_statuses.wrote(config, status);
+    operator.config_statuses.settled(config);
     operator.succeeded(config);
     Ok(operator.later())
 }
@@ -178,8 +181,8 @@ fn configs_of(operator: &Operator, config: &AWSIamConfig) -> Api<AWSIamConfig> {
 #[derive(Debug, Default)]
 pub(crate) struct Statuses {
     written: std::sync::Mutex<std::collections::HashMap<String, (AWSIamConfigStatus, Instant)>>,
-    /// When a generation was looked at first, by uid.
-    looked: std::sync::Mutex<std::collections::HashMap<String, (Option<i64>, Instant)>>,
+    /// When a status that differs from the written one was first seen, by uid.
+    differs: std::sync::Mutex<std::collections::HashMap<String, Instant>>,
 }
 
 struct Last {
@@ -197,15 +200,18 @@ impl Statuses {
     }
 
     /// How long to wait before saying that a Cluster has not been looked at: up to [`INTERVAL`] after the
-    /// first look at this generation.
+    /// status first differed, however often the config changes meanwhile.
     fn first_look(&self, config: &AWSIamConfig) -> Option<Duration> {
-        let mut looked = self.looked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = (config.metadata.generation, Instant::now());
-        let look = looked.entry(config.metadata.uid.clone().unwrap_or_default()).or_insert(now);
-        if look.0 != now.0 {
-            *look = now;
-        }
-        Some(INTERVAL.saturating_sub(look.1.elapsed())).filter(|wait| !wait.is_zero())
+        let mut differs = self.differs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let first =
+            differs.entry(config.metadata.uid.clone().unwrap_or_default()).or_insert_with(Instant::now);
+        Some(INTERVAL.saturating_sub(first.elapsed())).filter(|wait| !wait.is_zero())
+    }
+
+    /// The status is as it should be.
+    fn settled(&self, config: &AWSIamConfig) {
+        let mut differs = self.differs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        differs.remove(config.metadata.uid.as_deref().unwrap_or_default());
     }
 
     fn wrote(&self, config: &AWSIamConfig, status: AWSIamConfigStatus) {
@@ -299,7 +305,7 @@ fn rows(config: &AWSIamConfig, policy: &Policy) -> (usize, Vec<RejectedMapping>)
 
 fn valid(accepted: usize, rejected: &[RejectedMapping]) -> (Status, &'static str, String) {
     match rejected.first() {
-        None => (Status::True, reasons::ALL_ACCEPTED, format!("{accepted} mappings")),
+        None => (Status::True, reasons::ALL_ACCEPTED, counted(accepted, "mapping", "mappings")),
         Some(first) => {
             let more = match rejected.len() - 1 {
                 0 => String::new(),

@@ -70,7 +70,7 @@ pub(crate) fn status(
                 conditions::TARGET_REACHABLE,
                 Status::False,
                 reasons::TARGET_NOT_SUPPORTED,
-                "this version serves the cluster it runs in alone, and that is another Cluster object (--local-cluster); nothing is done for this one".to_owned(),
+                "this version serves only the cluster it runs in, which is the Cluster that --local-cluster names; nothing is done for this one".to_owned(),
             );
             conditions::remove_condition(&mut status.conditions, conditions::AWS_AUTH_SYNCED);
         }
@@ -159,7 +159,7 @@ fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, gen
             kind,
             Status::False,
             reasons::NODE_ENTRIES_PRESENT,
-            format!("{} node entries", plan.counts.nodes),
+            counted(plan.counts.nodes, "node entry", "node entries"),
         ),
         None => conditions::remove_condition(&mut status.conditions, kind),
     }
@@ -434,6 +434,11 @@ fn orphans(plan: &Plan, before: &[ClusterFinding]) -> Vec<ClusterFinding> {
             ..ClusterFinding::default()
         })
         .collect()
+}
+
+/// A number with its noun.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// The first few of many, and how many more there are.

@@ -120,6 +120,15 @@ impl<'t> Layout<'t> {
         self.anchored.contains(&item)
     }
 
+    /// How many items the list has, those included that are no entries.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        match &self.shape {
+            Shape::Block { items, .. } | Shape::Flow { items, .. } => items.len(),
+            Shape::Blank | Shape::Comments(_) => 0,
+        }
+    }
+
     /// The bytes of an item: whole lines in a block list.
     #[must_use]
     pub fn item_text(&self, item: usize) -> Option<&str> {

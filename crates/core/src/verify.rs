@@ -2,14 +2,14 @@
 //! the effective answer for its ARN, and nothing else. Trusts no edit.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::effective::Effective;
 use crate::mapping::{Entry, Key, List, Mapping};
-use crate::merge::Lists;
-use crate::reader;
+use crate::merge::{Lists, Side};
+use crate::reader::{self, Block};
 use crate::render;
-use crate::text::Edits;
+use crate::text::{Edits, Layout};
 
 /// What did not come out as planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +54,13 @@ pub fn check(
     let mut mismatches: Vec<Mismatch> = edits
         .iter()
         .filter(|(_, edits)| !edits.is_empty())
-        .flat_map(|(list, edits)| check_list(*list, edits, expected.get(list), data))
+        .flat_map(|(list, edits)| check_list(lists.side(*list), edits, expected.get(list), data))
         .collect();
     let effective = Effective::of(&expected);
+    let accounts: HashSet<&str> =
+        expected.get(&List::Accounts).into_iter().flatten().map(|account| account.arn.as_str()).collect();
     let denied = admitted.iter().filter(|mapping| match mapping.list {
-        List::Accounts => !expected
-            .get(&List::Accounts)
-            .is_some_and(|accounts| accounts.iter().any(|account| account.arn == mapping.arn)),
+        List::Accounts => !accounts.contains(mapping.arn.as_str()),
         List::Roles | List::Users => !effective.gives(mapping),
     });
     mismatches.extend(denied.map(|mapping| Mismatch::Mapping(mapping.key())));
@@ -68,15 +68,18 @@ pub fn check(
 }
 
 fn check_list(
-    list: List,
+    side: &Side<'_>,
     edits: &Edits,
     expected: Option<&Vec<Cow<'_, Entry>>>,
     data: &BTreeMap<String, String>,
 ) -> Vec<Mismatch> {
+    let list = side.list;
     let text = data.get(list.data_key()).map(String::as_str).unwrap_or_default();
+    let items = expected_items(side, edits);
     let as_planned = reader::read(list, text).is_ok_and(|block| {
-        let read = block.entries.iter().map(|e| &e.entry);
-        expected.is_some_and(|expected| expected.iter().map(Cow::as_ref).eq(read))
+        let read = block.entries.iter().map(|read| (read.item, &read.entry));
+        let expected = expected.into_iter().flatten().map(Cow::as_ref);
+        items.into_iter().zip(expected).eq(read) && no_new_problems(side, &block)
     });
     if as_planned {
         return Vec::new();
@@ -87,6 +90,21 @@ fn check_list(
         .map(|mapping| Mismatch::Mapping(mapping.key()))
         .collect();
     if broken.is_empty() { vec![Mismatch::List(list)] } else { broken }
+}
+
+/// Which item of the new list each entry is to be. What is no entry has its place too: an item that swallowed
+/// a neighbour would not show otherwise.
+fn expected_items(side: &Side<'_>, edits: &Edits) -> Vec<usize> {
+    let removed: Vec<usize> = edits.remove.iter().copied().collect();
+    let kept = side.items().filter(|item| !edits.remove.contains(item));
+    let kept = kept.map(|item| item - removed.partition_point(|gone| *gone < item));
+    let before = side.layout().map_or(0, Layout::items);
+    kept.chain((before.saturating_sub(removed.len())..).take(edits.append.len())).collect()
+}
+
+fn no_new_problems(side: &Side<'_>, block: &Block<'_>) -> bool {
+    let old: HashSet<&str> = side.problems().collect();
+    block.problems.iter().all(|problem| old.contains(problem.message.as_str()))
 }
 
 /// Whether the mapping's own text reads back as the mapping, in both styles.

@@ -78,7 +78,7 @@ async fn an_aws_auth_that_was_deleted_comes_back_with_node_entries_and_ours_and_
     stage.config_maps().delete("aws-auth", &DeleteParams::default()).await.unwrap();
     let note = stage.event("AwsAuthRecreated").await;
     stage.text_becomes("mapRoles", &format!("{NODES}{OURS}")).await;
-    assert!(note.contains("Not restored: mapRoles arn:aws:iam::111122223333:role/Theirs."), "{note}");
+    assert!(note.contains("Not restored: mapRoles arn:aws:iam::111122223333:role/theirs."), "{note}");
     stage.condition("Ready", "True", "Ready").await;
     // Ours by the ledger as before: it goes when it is no longer wanted.
     stage.config("team", &[]).await;

@@ -76,6 +76,18 @@ impl<'t> Side<'t> {
         self.block().into_iter().flat_map(|block| block.entries.iter().map(|read| &read.entry))
     }
 
+    /// The items that its entries stand in, in order.
+    pub fn items(&self) -> impl Iterator<Item = usize> {
+        self.block().into_iter().flat_map(|block| block.entries.iter().map(|read| read.item))
+    }
+
+    /// What the authenticator complains about in it.
+    pub fn problems(&self) -> impl Iterator<Item = &str> {
+        self.block()
+            .into_iter()
+            .flat_map(|block| block.problems.iter().map(|problem| problem.message.as_str()))
+    }
+
     fn block(&self) -> Option<&Block<'t>> {
         self.read.as_ref().ok()?.block.as_ref()
     }
