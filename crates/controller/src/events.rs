@@ -80,17 +80,23 @@ fn cut(note: &str) -> String {
     format!("{start}…")
 }
 
-/// The Events of a pass: changes that it wrote, and findings that were not there before.
-pub(crate) fn of(pass: &PassReport, before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
-    let mut said = Vec::new();
-    if let PassReport::Planned(planned) = pass {
-        if planned.plan.before != planned.plan.after && !planned.pending && planned.plan.blocked.is_none() {
-            said.extend(changes(planned));
-            said.extend(planned.plan.notes.iter().filter_map(note));
-        }
+/// What a pass did: the changes that it wrote.
+pub(crate) fn happened(pass: &PassReport) -> Vec<Said> {
+    let PassReport::Planned(planned) = pass else { return Vec::new() };
+    if planned.plan.before == planned.plan.after || planned.pending || planned.plan.blocked.is_some() {
+        return Vec::new();
+    }
+    let mut said = changes(planned);
+    said.extend(planned.plan.notes.iter().filter_map(note));
+    said
+}
+
+/// What a pass found that was not there before.
+pub(crate) fn found(pass: &PassReport, before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
+    let mut said = condition_turned(before, after);
+    if matches!(pass, PassReport::Planned(_)) {
         said.extend(new_findings(before, after));
     }
-    said.extend(condition_turned(before, after));
     said
 }
 

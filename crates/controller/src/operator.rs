@@ -41,7 +41,7 @@ pub(crate) struct Operator {
     pub(crate) clusters: Store<Guard<Cluster>>,
     pub(crate) configs: Store<Guard<AWSIamConfig>>,
     configs_listed: watch::Sender<bool>,
-    pub(crate) reporter: Reporter,
+    pub(crate) reporter: Arc<Reporter>,
     /// Writes in the background that a stop waits for.
     pub(crate) tasks: TaskTracker,
     pub(crate) config_statuses: config_status::Statuses,
@@ -136,7 +136,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     });
     let configs_listed = watch::Sender::new(false);
     let (configs, config_changes) = watches::configs(client.clone(), configs_listed.clone());
-    let (reporter, reports) = Reporter::new();
+    let reporter = Arc::new(Reporter::default());
     let operator = Arc::new(Operator {
         gateway: Arc::new(Gateway::new(options.hang_after_writes)),
         client,
@@ -156,7 +156,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         Publisher::new(operator.client.clone(), operator.gateway.clone(), operator.options.instance.clone()),
         operator.client.clone(),
         operator.gateway.clone(),
-        reports,
+        operator.reporter.clone(),
     ));
     let late = CancellationToken::new();
     background.spawn(late_after(stop.clone(), late.clone()));
@@ -165,6 +165,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         () = late.cancelled() => {}
     }
 
+    operator.reporter.close();
     operator.tasks.close();
     let tasks = operator.tasks.clone();
     drop(operator);

@@ -2,7 +2,9 @@
 //! several reports about one Cluster only the last becomes its status; their Events are all published.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use awsiam_api::{Cluster, ClusterStatus};
 use awsiam_core::plan::{Blocked, Plan, State};
@@ -13,7 +15,7 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use crate::error::caught;
 use crate::events::{self, Publisher};
@@ -87,22 +89,48 @@ pub(crate) struct Report {
     pub(crate) pass: PassReport,
 }
 
-/// Takes reports.
-#[derive(Clone, Debug)]
+/// What is to be told of one Cluster.
+#[derive(Debug)]
+struct Pending {
+    /// What earlier passes did, whose reports were overtaken before they were written.
+    happened: Vec<events::Said>,
+    report: Report,
+}
+
+/// Takes reports, and keeps the last one of each Cluster until it is written: however fast passes follow
+/// each other, no more than that is held.
+#[derive(Debug, Default)]
 pub(crate) struct Reporter {
-    reports: mpsc::UnboundedSender<Report>,
+    pending: Mutex<HashMap<ObjectRef<DeserializeGuard<Cluster>>, Pending>>,
+    closed: AtomicBool,
+    news: Notify,
 }
 
 impl Reporter {
-    /// A reporter and the queue that [`write_all`] works off.
-    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<Report>) {
-        let (reports, queue) = mpsc::unbounded_channel();
-        (Self { reports }, queue)
+    /// Takes a report.
+    pub(crate) fn send(&self, report: Report) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        match pending.entry(ObjectRef::from_obj(report.cluster.as_ref())) {
+            Entry::Vacant(slot) => {
+                slot.insert(Pending { happened: Vec::new(), report });
+            }
+            Entry::Occupied(mut slot) => {
+                let pending = slot.get_mut();
+                pending.happened.extend(events::happened(&pending.report.pass));
+                pending.report = report;
+            }
+        }
+        self.news.notify_one();
     }
 
-    pub(crate) fn send(&self, report: Report) {
-        // The queue ends only when the operator does.
-        let _ = self.reports.send(report);
+    /// No more reports come: [`write_all`] ends with the last one.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.news.notify_one();
+    }
+
+    fn take(&self) -> HashMap<ObjectRef<DeserializeGuard<Cluster>>, Pending> {
+        std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -111,36 +139,34 @@ impl Reporter {
 struct Said {
     uid: Option<String>,
     status: Option<ClusterStatus>,
-    /// Whether that is still to be written.
-    unwritten: bool,
     /// Reason of the last thing that is said by Event alone.
     aside: Option<String>,
 }
 
-/// Works off the queue until it closes.
+/// Writes what is pending until the reporter is closed.
 pub(crate) async fn write_all(
     publisher: Publisher,
     client: Client,
     gateway: Arc<Gateway>,
-    mut queue: mpsc::UnboundedReceiver<Report>,
+    reporter: Arc<Reporter>,
 ) {
     let mut said: HashMap<ObjectRef<DeserializeGuard<Cluster>>, Said> = HashMap::new();
-    let mut reports = Vec::new();
-    while queue.recv_many(&mut reports, usize::MAX).await > 0 {
-        let batch = std::mem::take(&mut reports);
-        let objects: Vec<_> =
-            batch.iter().map(|report| ObjectRef::from_obj(report.cluster.as_ref())).collect();
-        let last: HashMap<_, usize> =
-            objects.iter().enumerate().map(|(index, o)| (o.clone(), index)).collect();
-        for (index, (report, object)) in batch.iter().zip(objects).enumerate() {
-            // Of several reports about one object only the last becomes its status.
-            let is_last = last.get(&object) == Some(&index);
+    loop {
+        let batch = reporter.take();
+        if batch.is_empty() {
+            if reporter.closed.load(Ordering::SeqCst) {
+                return;
+            }
+            reporter.news.notified().await;
+        }
+        for (object, pending) in batch {
             let said = said.entry(object).or_default();
-            if said.uid != report.cluster.meta().uid {
-                *said = Said { uid: report.cluster.meta().uid.clone(), ..Said::default() };
+            let uid = &pending.report.cluster.meta().uid;
+            if said.uid != *uid {
+                *said = Said { uid: uid.clone(), ..Said::default() };
             }
             let written = caught(async {
-                write_one(&client, &gateway, &publisher, said, report, is_last).await;
+                write_one(&client, &gateway, &publisher, said, &pending).await;
                 Ok(())
             });
             if let Err(error) = written.await {
@@ -155,10 +181,12 @@ async fn write_one(
     gateway: &Gateway,
     publisher: &Publisher,
     said: &mut Said,
-    report: &Report,
-    is_last: bool,
+    Pending { happened, report }: &Pending,
 ) {
     let guard = &report.cluster;
+    for event in happened {
+        publisher.publish(guard, event).await;
+    }
     let cached = guard.0.as_ref().ok().and_then(|cluster| cluster.status.clone());
     let before = said.status.clone().or(cached).unwrap_or_default();
     if let Some(aside) = report::aside(&report.pass) {
@@ -171,17 +199,12 @@ async fn write_one(
     said.aside = None;
     let now = Time(Timestamp::now());
     let status = report::status(guard, &report.pass, &before, &now);
-    for event in events::of(&report.pass, &before, &status) {
-        publisher.publish(guard, &event).await;
+    let found = events::found(&report.pass, &before, &status);
+    for event in events::happened(&report.pass).iter().chain(&found) {
+        publisher.publish(guard, event).await;
     }
-    // Events of later reports compare with this status, whether it is written or not.
     if report::same(&before, &status) {
-        said.status = Some(before.clone());
-    } else {
-        said.status = Some(status.clone());
-        said.unwritten = true;
-    }
-    if !is_last || !said.unwritten {
+        said.status = Some(before);
         return;
     }
     let (namespace, name) = (guard.namespace().unwrap_or_default(), guard.name_any());
@@ -191,6 +214,6 @@ async fn write_one(
             tracing::warn!(%error, "can't write a status; the next pass tries again");
             said.status = None;
         }
-        _ => said.unwritten = false,
+        _ => said.status = Some(status),
     }
 }

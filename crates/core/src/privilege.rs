@@ -68,19 +68,29 @@ pub struct Policy {
 #[derive(Clone, Debug, Error, PartialEq, Eq, Serialize)]
 pub enum Refusal {
     /// `system:masters` where `--system-masters` forbids it.
-    #[error("group system:masters is not allowed here; use another group, or start the operator with --system-masters=allow or namespaces:…")]
+    #[error(
+        "group system:masters is not allowed here; use another group, or start the operator with --system-masters=allow or namespaces:…"
+    )]
     Masters,
     /// A reserved group.
-    #[error("group {0:?} belongs to Kubernetes or EKS; use a group of your own, or start the operator with --allow-system-identities")]
+    #[error(
+        "group {0:?} belongs to Kubernetes or EKS; use a group of your own, or start the operator with --allow-system-identities"
+    )]
     SystemGroup(String),
     /// A reserved username.
-    #[error("username {0:?} starts with a reserved prefix; use a name of your own, or start the operator with --allow-system-identities")]
+    #[error(
+        "username {0:?} starts with a reserved prefix; use a name of your own, or start the operator with --allow-system-identities"
+    )]
     SystemUsername(String),
     /// It would let somebody join as a node.
-    #[error("this username or one of these groups lets nodes join; node entries are written by EKS or by hand, never from an AWSIamConfig; remove the row")]
+    #[error(
+        "this username or one of these groups lets nodes join; node entries are written by EKS or by hand, never from an AWSIamConfig; remove the row"
+    )]
     Node,
     /// A session name in a group, or for an IAM user.
-    #[error("{{{{{placeholder}}}}} stands in {place}; it is allowed in usernames of mapRoles only, because whoever assumes the role chooses it")]
+    #[error(
+        "{{{{{placeholder}}}}} stands in {place}; it is allowed in usernames of mapRoles only, because whoever assumes the role chooses it"
+    )]
     SessionNamePlace {
         /// Which placeholder.
         placeholder: String,
@@ -88,16 +98,22 @@ pub enum Refusal {
         place: &'static str,
     },
     /// A session name without a literal prefix.
-    #[error("username {0:?} has a session name without a literal prefix that contains ':' in front of it, so whoever assumes the role could take another user's name; write for example \"team:{{{{SessionName}}}}\", or start the operator with --allow-bare-session-name")]
+    #[error(
+        "username {0:?} has a session name without a literal prefix that contains ':' in front of it, so whoever assumes the role could take another user's name; write for example \"team:{{{{SessionName}}}}\", or start the operator with --allow-bare-session-name"
+    )]
     BareSessionName(String),
     /// An access key id in a group.
     #[error("{{{{AccessKeyID}}}} stands in a group; it is allowed in usernames only")]
     AccessKeyIdInGroup,
     /// A placeholder that is refused or that the authenticator does not know.
-    #[error("placeholder {0:?} is not allowed; known ones are {{{{AccountID}}}}, {{{{SessionName}}}}, {{{{SessionNameRaw}}}} and {{{{AccessKeyID}}}}")]
+    #[error(
+        "placeholder {0:?} is not allowed; known ones are {{{{AccountID}}}}, {{{{SessionName}}}}, {{{{SessionNameRaw}}}} and {{{{AccessKeyID}}}}"
+    )]
     Placeholder(String),
     /// `--denied-groups` or `--allowed-groups`.
-    #[error("group {0:?} is not among the groups that this operator may hand out (--allowed-groups, --denied-groups); ask its administrator, or use another group")]
+    #[error(
+        "group {0:?} is not among the groups that this operator may hand out (--allowed-groups, --denied-groups); ask its administrator, or use another group"
+    )]
     Group(String),
 }
 
@@ -233,10 +249,7 @@ mod tests {
         let open = Policy { allow_system_identities: true, ..Policy::default() };
         for (username, group) in [("system:admin", "dev"), ("aws:me", "dev")] {
             let mapping = role(username, &[group]);
-            assert_eq!(
-                refusal(&Policy::default(), &mapping),
-                Some(Refusal::SystemUsername(username.into()))
-            );
+            assert_eq!(refusal(&Policy::default(), &mapping), Some(Refusal::SystemUsername(username.into())));
             assert_eq!(refusal(&open, &mapping), None);
         }
         for group in ["system:authenticated", "eks:x", "kubeadm:cluster-admins"] {
@@ -246,11 +259,11 @@ mod tests {
             );
             assert_eq!(refusal(&open, &role("me", &[group])), None);
         }
-        for mapping in
-            [role("system:node:{{EC2PrivateDNSName}}", &[]), role("me", &["system:nodes"]), role("me", &[
-                "eks:kube-proxy-windows",
-            ])]
-        {
+        for mapping in [
+            role("system:node:{{EC2PrivateDNSName}}", &[]),
+            role("me", &["system:nodes"]),
+            role("me", &["eks:kube-proxy-windows"]),
+        ] {
             assert_eq!(refusal(&open, &mapping), Some(Refusal::Node));
         }
     }
@@ -282,13 +295,12 @@ mod tests {
     #[test]
     fn other_placeholders_are_refused_even_unclosed() {
         let policy = Policy::default();
-        for (username, named) in
-            [("u-{{EC2PrivateDNSName}}", "EC2PrivateDNSName"), ("u-{{ AccountID }}", " AccountID "), ("u-{{x", "x")]
-        {
-            assert_eq!(
-                refusal(&policy, &role(username, &[])),
-                Some(Refusal::Placeholder(named.into()))
-            );
+        for (username, named) in [
+            ("u-{{EC2PrivateDNSName}}", "EC2PrivateDNSName"),
+            ("u-{{ AccountID }}", " AccountID "),
+            ("u-{{x", "x"),
+        ] {
+            assert_eq!(refusal(&policy, &role(username, &[])), Some(Refusal::Placeholder(named.into())));
         }
     }
 

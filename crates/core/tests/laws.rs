@@ -1,4 +1,10 @@
 //! Laws that hold whatever stands in `aws-auth` and whatever is asked for.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 mod support;
 #[path = "support/texts.rs"]

@@ -1,4 +1,10 @@
 //! What awsiam promises about `aws-auth`, promise by promise (`docs/aws-auth.md`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 mod support;
 

@@ -1,5 +1,11 @@
 //! The inputs that are kept under `fuzz/seeds` and `fuzz/found`, and the texts under `tests/texts`: what the
 //! fuzz targets check holds for each of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 mod support;
 
@@ -49,9 +55,7 @@ fn every_stored_text_is_read_or_refused() {
 fn in_every_stored_text_our_entries_come_and_go_without_a_trace() {
     check(&["tests/texts", "fuzz/seeds/merge", "fuzz/found/merge"], is_slow, |bytes| {
         checks::merges(bytes);
-        // As mapUsers, and as mapRoles with adoption.
-        for how in [1, 6] {
-            checks::merges(&[bytes, &[0, how, 0x0b, 0xbf]].concat());
-        }
+        // With adoption.
+        checks::merges(&[bytes, &[0, 6, 0x0b, 0xbf]].concat());
     });
 }

@@ -1,4 +1,10 @@
 //! How the text of a data key is edited: each way to write a list, with our entry in it, and without it again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
 
 mod support;
 
@@ -29,7 +35,7 @@ fn case(name: &'static str, before: impl Into<String>, after: impl Into<String>)
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
 fn windows(text: &str) -> String {

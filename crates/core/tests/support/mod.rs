@@ -1,6 +1,7 @@
 //! A make-believe target: what is in `aws-auth`, what is asked for, and a way to plan and write.
 //! Every write is followed by a second plan, which must change nothing.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 pub mod checks;
 
