@@ -1,4 +1,11 @@
 //! `awsiam controller` as a process on a real API server: it starts, logs, works, and stops when it is told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -1,5 +1,12 @@
 //! `awsiam diff` on a real API server: the plan that it shows is the one that the operator carries out, and
 //! it writes nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

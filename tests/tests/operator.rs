@@ -1,4 +1,11 @@
 //! The operator on a real API server, under the chart's rights: every promise about `aws-auth`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
 
 use awsiam_tests::stage::Stage;
 

@@ -25,5 +25,5 @@ pub use cluster_status::{ClusterFinding, ClusterStatus, ConfigStatus, TargetKind
 pub use crd::{crds, crds_yaml, missing_fields};
 pub use finding::{Finding, Reason, Severity};
 pub use iam_config::{AWSIamConfig, AWSIamConfigSpec, AWSIamConfigStatus, MapRole, MapUser};
-pub use resolve::{ConfigLookup, FoundConfig, Resolution, Settings, resolve};
+pub use resolve::{ConfigLookup, FoundConfig, Judged, Resolution, Settings, resolve};
 pub use validate::{validate, validate_cluster, validate_update};

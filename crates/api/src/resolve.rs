@@ -3,6 +3,7 @@
 //! Pure: the caller says what a name stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use awsiam_core::arn::Partition;
 use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs, RefusedRow};
@@ -36,8 +37,8 @@ pub struct FoundConfig {
     pub uid: String,
     /// `metadata.generation`; 0 if it comes from a file.
     pub generation: i64,
-    /// Its spec.
-    pub spec: AWSIamConfigSpec,
+    /// Its spec, looked at.
+    pub judged: Arc<Judged>,
     /// Whether it is being deleted. It counts all the same: our finalizer holds it while a Cluster
     /// refers to it.
     pub deleting: bool,
@@ -46,11 +47,12 @@ pub struct FoundConfig {
 impl From<AWSIamConfig> for ConfigLookup {
     fn from(config: AWSIamConfig) -> Self {
         let metadata = config.metadata;
+        let name = metadata.name.unwrap_or_default();
         Self::Found(Box::new(FoundConfig {
-            name: metadata.name.unwrap_or_default(),
+            judged: Arc::new(Judged::of(&name, &config.spec)),
+            name,
             uid: metadata.uid.unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
-            spec: config.spec,
             deleting: metadata.deletion_timestamp.is_some(),
         }))
     }
@@ -145,36 +147,64 @@ fn resolve_one(
     is_first: bool,
     resolution: &mut Resolution,
 ) -> DesiredConfig {
-    let findings = validate(&found.spec);
-    if !findings.is_empty() {
-        resolution.findings.insert(name.to_owned(), findings);
+    let judged = &found.judged;
+    if !judged.findings.is_empty() {
+        resolution.findings.insert(name.to_owned(), judged.findings.clone());
     }
     let mut config = DesiredConfig {
         uid: found.uid.clone(),
         generation: found.generation,
         ..unresolved(name, ConfigState::Usable)
     };
-    match read_settings(name, &found.spec) {
+    match &judged.settings {
         Err(why) => {
-            config.state = ConfigState::Undecodable(why);
+            config.state = ConfigState::Undecodable(why.clone());
             return config;
         }
-        Ok(settings) if is_first => resolution.settings = Some(settings),
-        Ok(settings) => config.state = agreement(resolution.settings.as_ref(), &settings),
+        Ok(settings) if is_first => resolution.settings = Some(settings.clone()),
+        Ok(settings) => config.state = agreement(resolution.settings.as_ref(), settings),
     }
-    if config.state == ConfigState::Usable && found.spec.suspend {
+    if config.state == ConfigState::Usable && judged.suspend {
         config.state = ConfigState::Suspended;
     }
-    for row in judge_rows(&found.spec) {
-        match row.mapping {
-            Some(mapping) => config.mappings.push(DesiredMapping { mapping, field: row.field }),
-            None => config.refused.push(RefusedRow { key: row.key, field: row.field }),
+    config.mappings.clone_from(&judged.mappings);
+    config.refused.clone_from(&judged.refused);
+    config
+}
+
+/// A spec looked at by itself, whoever refers to it. Worth keeping as long as the object's generation
+/// stays: 1,000 rows take some milliseconds to judge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    settings: Result<Settings, String>,
+    suspend: bool,
+    mappings: Vec<DesiredMapping>,
+    refused: Vec<RefusedRow>,
+    findings: Vec<Finding>,
+}
+
+impl Judged {
+    /// Looks at the spec of the AWSIamConfig `name`.
+    #[must_use]
+    pub fn of(name: &str, spec: &AWSIamConfigSpec) -> Self {
+        let (mut mappings, mut refused) = (Vec::new(), Vec::new());
+        for row in judge_rows(spec) {
+            match row.mapping {
+                Some(mapping) => mappings.push(DesiredMapping { mapping, field: row.field }),
+                None => refused.push(RefusedRow { key: row.key, field: row.field }),
+            }
+        }
+        // A row that repeats an ARN does not count, and the first one speaks for it.
+        let keys: BTreeSet<_> = mappings.iter().map(|row| row.mapping.key()).collect();
+        refused.retain(|row| row.key.as_ref().is_none_or(|key| !keys.contains(key)));
+        Self {
+            settings: read_settings(name, spec),
+            suspend: spec.suspend,
+            mappings,
+            refused,
+            findings: validate(spec),
         }
     }
-    // A row that repeats an ARN does not count, and the first one speaks for it.
-    let keys: BTreeSet<_> = config.mappings.iter().map(|row| row.mapping.key()).collect();
-    config.refused.retain(|row| row.key.as_ref().is_none_or(|key| !keys.contains(key)));
-    config
 }
 
 /// The settings of one AWSIamConfig, or what is wrong with them.

@@ -1,9 +1,12 @@
 //! Everything that is wrong with the objects of files, by the rules of admission and of the operator:
 //! what `awsiam validate` prints. The rules themselves lie in `awsiam_api` and `awsiam_core`.
 
+use std::sync::Arc;
+
 use awsiam_api::names::AWS_IAM_CONFIG_KIND;
 use awsiam_api::{
-    AWSIamConfigSpec, ConfigLookup, FoundConfig, IdentityProviderRef, Severity, resolve, validate_cluster,
+    AWSIamConfigSpec, ConfigLookup, FoundConfig, IdentityProviderRef, Judged, Severity, resolve,
+    validate_cluster,
 };
 use awsiam_core::desired::{DesiredMapping, Refs};
 use awsiam_core::mapping::{Mapping, is_node};
@@ -46,7 +49,7 @@ fn of_config(config: &Object<'_, AWSIamConfigSpec>, policy: &Policy) -> Vec<Find
         name: manifest.name.clone(),
         uid: String::new(),
         generation: 0,
-        spec: spec.clone(),
+        judged: Arc::new(Judged::of(&manifest.name, spec)),
         deleting: false,
     };
     let reference = IdentityProviderRef { kind: AWS_IAM_CONFIG_KIND.to_owned(), name: manifest.name.clone() };

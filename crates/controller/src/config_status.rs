@@ -62,8 +62,8 @@ pub(crate) fn concerned(guard: &DeserializeGuard<Cluster>) -> Vec<ObjectRef<Dese
         .filter(|r| r.kind == AWS_IAM_CONFIG_KIND)
         .map(|r| r.name.clone());
     let reported = cluster.status.iter().flat_map(|status| status.configs.iter().map(|c| c.name.clone()));
-    let names: std::collections::BTreeSet<String> = named.chain(reported).collect();
-    names.into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
+    let all: std::collections::BTreeSet<String> = named.chain(reported).collect();
+    all.into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
 }
 
 /// One look at one AWSIamConfig. A panic in it is an error like others and stops nobody else.
@@ -102,6 +102,7 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
 }
 
 /// When a failed look is taken again.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
 pub(crate) fn retry(
     guard: Arc<DeserializeGuard<AWSIamConfig>>,
     error: &Error,

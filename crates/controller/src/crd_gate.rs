@@ -85,7 +85,7 @@ impl CrdGate {
                 Ok(Some(Event::Delete(_))) => self.judge(&name, None),
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::warn!(%error, crd = name, "the watch on a CRD broke; taking it up again")
+                    tracing::warn!(%error, crd = name, "the watch on a CRD broke; taking it up again");
                 }
             }
         }
@@ -99,7 +99,7 @@ impl CrdGate {
                 match &verdict {
                     Verdict::Absent => tracing::warn!(crd = name, "the CRD is not installed; waiting for it"),
                     Verdict::Lacks(fields) if fields.is_empty() => {
-                        tracing::info!(crd = name, "the CRD is there")
+                        tracing::info!(crd = name, "the CRD is there");
                     }
                     Verdict::Lacks(fields) => tracing::warn!(
                         crd = name,

@@ -40,8 +40,8 @@ impl Fights {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_fourth_repair_in_ten_minutes_waits_five_minutes_after_the_third() {
+    #[test]
+    fn the_fourth_repair_in_ten_minutes_waits_five_minutes_after_the_third() {
         let mut fights = Fights::default();
         let start = Instant::now();
         for minute in 0..3 {
@@ -55,8 +55,8 @@ mod tests {
         assert_eq!(fights.pause("terraform", start + Duration::from_mins(7)), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn repairs_that_are_far_apart_are_no_fight() {
+    #[test]
+    fn repairs_that_are_far_apart_are_no_fight() {
         let mut fights = Fights::default();
         let start = Instant::now();
         for hour in 0..5 {

@@ -1,9 +1,10 @@
 //! Step one of a pass: wire types become core's plain values, once. Needs no client.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use awsiam_api::names::{FIELD_MANAGER, TAKE_OVER};
-use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, Resolution, resolve};
+use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, FoundConfig, Judged, Resolution, resolve};
 use awsiam_core::history::Record;
 use awsiam_core::ledger::{self, Writer};
 use awsiam_core::observed::Observed;
@@ -33,16 +34,53 @@ pub fn observed(config_map: Option<&ConfigMap>) -> Observed {
     }
 }
 
+/// Specs that were looked at before, so that a pass looks only at those that changed. A cache and nothing
+/// more: what it gives is what looking again would give.
+#[derive(Debug, Default)]
+pub struct JudgedConfigs {
+    /// By namespace and name.
+    known: Mutex<HashMap<(Option<String>, String), Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    uid: String,
+    generation: i64,
+    judged: Arc<Judged>,
+}
+
+impl JudgedConfigs {
+    fn lookup(&self, config: &AWSIamConfig) -> ConfigLookup {
+        let (name, metadata) = (config.name_any(), &config.metadata);
+        let (uid, generation) =
+            (metadata.uid.clone().unwrap_or_default(), metadata.generation.unwrap_or_default());
+        // Without both there is no telling whether a spec is the one that was looked at.
+        let identified = !uid.is_empty() && generation > 0;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let object = (config.namespace(), name.clone());
+        let judged = match known.get(&object) {
+            Some(known) if identified && known.uid == uid && known.generation == generation => {
+                known.judged.clone()
+            }
+            _ => Arc::new(Judged::of(&name, &config.spec)),
+        };
+        known.insert(object, Known { uid: uid.clone(), generation, judged: judged.clone() });
+        let deleting = metadata.deletion_timestamp.is_some();
+        ConfigLookup::Found(Box::new(FoundConfig { name, uid, generation, judged, deleting }))
+    }
+}
+
 /// What the Cluster's references ask for. `lookup` finds an AWSIamConfig of the Cluster's namespace.
 #[must_use]
 pub fn desired(
     cluster: &Cluster,
+    judged: &JudgedConfigs,
     lookup: impl Fn(&str) -> Option<Arc<DeserializeGuard<AWSIamConfig>>>,
 ) -> Resolution {
     resolve(cluster.spec.identity_provider_refs.as_deref(), |name| match lookup(name) {
         None => ConfigLookup::NotFound,
         Some(guard) => match &guard.0 {
-            Ok(config) => ConfigLookup::from(config.clone()),
+            Ok(config) => judged.lookup(config),
             Err(invalid) => ConfigLookup::Undecodable(invalid.error.clone()),
         },
     })

@@ -21,6 +21,7 @@ use crate::crd_gate::CrdGate;
 use crate::error::StartError;
 use crate::events::Publisher;
 use crate::gateway::Gateway;
+use crate::observe::JudgedConfigs;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
 use crate::target::{Seen, Target};
@@ -41,6 +42,8 @@ pub(crate) struct Operator {
     pub(crate) clusters: Store<Guard<Cluster>>,
     pub(crate) configs: Store<Guard<AWSIamConfig>>,
     configs_listed: watch::Sender<bool>,
+    /// The AWSIamConfigs as last looked at.
+    pub(crate) judged: JudgedConfigs,
     pub(crate) reporter: Arc<Reporter>,
     /// Writes in the background that a stop waits for.
     pub(crate) tasks: TaskTracker,
@@ -131,8 +134,10 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
 
     let (to_configs, for_configs) = mpsc::unbounded_channel();
     let (clusters, cluster_changes) = watches::clusters(client.clone(), move |cluster| {
-        // The queue ends only when the operator does.
-        config_status::concerned(cluster).into_iter().for_each(|config| drop(to_configs.send(config)));
+        for config in config_status::concerned(cluster) {
+            // The queue ends only when the operator does.
+            drop(to_configs.send(config));
+        }
     });
     let configs_listed = watch::Sender::new(false);
     let (configs, config_changes) = watches::configs(client.clone(), configs_listed.clone());
@@ -146,6 +151,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         clusters,
         configs,
         configs_listed,
+        judged: JudgedConfigs::default(),
         reporter,
         tasks: TaskTracker::new(),
         config_statuses: config_status::Statuses::default(),

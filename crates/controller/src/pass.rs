@@ -53,13 +53,14 @@ pub(crate) async fn reconcile(
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
         Err(error) => {
-            operator.report(&guard, PassReport::Failed { reason: error.reason(), error: error.to_string() })
+            operator.report(&guard, PassReport::Failed { reason: error.reason(), error: error.to_string() });
         }
     }
     result
 }
 
 /// When a failed pass is tried again.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
 pub(crate) fn retry(guard: Arc<DeserializeGuard<Cluster>>, error: &Error, operator: Arc<Operator>) -> Action {
     let failures = operator.failed(guard.as_ref());
     let wait = backoff(failures);
@@ -93,7 +94,9 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     let seen = match target.seen() {
         Seen::Nothing(why) => {
             // The watch on aws-auth brings us back.
-            why.into_iter().for_each(|why| operator.report(guard, PassReport::Unreachable(why)));
+            if let Some(why) = why {
+                operator.report(guard, PassReport::Unreachable(why));
+            }
             return Ok(Action::await_change());
         }
         Seen::Absent => None,
@@ -258,7 +261,7 @@ fn inputs(
     records: Arc<Vec<awsiam_core::history::Record>>,
 ) -> Inputs {
     let namespace = cluster.namespace().unwrap_or_default();
-    let resolution = observe::desired(cluster, |name| match directly.get(name) {
+    let resolution = observe::desired(cluster, &operator.judged, |name| match directly.get(name) {
         Some(read) => read.clone(),
         None => operator.configs.get(&ObjectRef::new(name).within(&namespace)),
     });

@@ -105,12 +105,17 @@ fn report(
         "{configs} AWSIamConfigs of {rows} mappings on one Cluster, {CHANGES} changes one after the other"
     );
     println!("  start to converged      {:8.1} ms", converged.as_secs_f64() * 1e3);
-    println!("  memory idle / after     {:8.1} / {:.1} MiB", idle as f64 / 1024.0, after as f64 / 1024.0);
+    println!("  memory idle / after     {:8.1} / {:.1} MiB", mib(idle), mib(after));
     println!("                             awsiam      floor      ratio");
     for share in [50, 90, 99] {
         let (mine, floor) = (at(ours, share), at(bare, share));
         println!("  p{share}                    {mine:8.2} ms {floor:8.2} ms {:8.2}", mine / floor);
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 /// The operator's process, ended when it goes out of scope.
@@ -175,7 +180,7 @@ impl Floor {
         let mut crd =
             awsiam_api::crds().into_iter().find(|c| c.spec.names.kind == "AWSIamConfig").ok_or("no CRD")?;
         crd.metadata.name = Some("awsiamconfigs.floor.example".to_owned());
-        crd.spec.group = "floor.example".to_owned();
+        "floor.example".clone_into(&mut crd.spec.group);
         let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
         crds.create(&PostParams::default(), &crd).await?;
         let established = kube::runtime::wait::conditions::is_crd_established();
@@ -248,7 +253,7 @@ async fn seen_with(seen: &mut watch::Receiver<String>, part: &str) -> Result<(),
 /// Waits until the Cluster's status says that it is synced and nothing has been written for a second.
 async fn settled(client: &Client) -> Result<(), Anything> {
     let clusters: Api<awsiam_api::Cluster> = Api::namespaced(client.clone(), NAMESPACE);
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     let (mut last, mut since) = (None, Instant::now());
     while since.elapsed() < Duration::from_secs(2) {
         if Instant::now() > end {

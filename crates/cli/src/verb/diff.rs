@@ -141,7 +141,8 @@ impl Arguments {
         let (configs, changes) = files.configs(&live, &cluster).await?;
         findings.extend(changes);
         let (management, aws_auth, history) = live.target().await?;
-        let resolution = observe::desired(&cluster, |name| configs.get(name).cloned());
+        let resolution =
+            observe::desired(&cluster, &observe::JudgedConfigs::default(), |name| configs.get(name).cloned());
         let mut withheld = withheld(&cluster, aws_auth.as_ref(), &resolution);
         withheld.extend(live.lacking().await);
         let inputs = Inputs::of(&cluster, &management, aws_auth.as_ref(), resolution, history);
