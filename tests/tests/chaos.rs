@@ -107,7 +107,7 @@ async fn two_hundred_foreign_edits_are_all_kept_while_mappings_change() {
     let mut known = BTreeSet::new();
     for version in &seen {
         let now = arns(version);
-        let lost: Vec<_> = known.difference(&now).collect();
+        let gone: Vec<_> = known.difference(&now).collect();
         assert!(
             lost.is_empty(),
             "at resourceVersion {:?} these were lost: {lost:?}",
