@@ -109,8 +109,8 @@ async fn two_hundred_foreign_edits_are_all_kept_while_mappings_change() {
         let now = arns(version);
         let gone: Vec<_> = known.difference(&now).collect();
         assert!(
-            lost.is_empty(),
-            "at resourceVersion {:?} these were lost: {lost:?}",
+            gone.is_empty(),
+            "at resourceVersion {:?} these were lost: {gone:?}",
             version.resource_version()
         );
         known.extend(now.into_iter().filter(|arn| arn.contains("/foreign-") || arn.contains("/nodes")));
