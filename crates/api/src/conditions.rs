@@ -74,8 +74,6 @@ pub mod reasons {
     pub const ALREADY_PRESENT: &str = "AlreadyPresent";
     /// A mapping has the ARN of an entry by which nodes join.
     pub const NODE_ENTRY: &str = "NodeEntry";
-    /// An earlier AWSIamConfig names the same ARN.
-    pub const OVERRIDDEN: &str = "Overridden";
     /// A mapping asks for more than the operator's flags allow.
     pub const PRIVILEGE_REFUSED: &str = "PrivilegeRefused";
     /// The removal of the last administrator is held.

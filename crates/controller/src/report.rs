@@ -225,7 +225,7 @@ fn blocked_words(blocked: &Blocked) -> (&'static str, String) {
     match blocked {
         Blocked::TargetClaimed { owner } => (
             reasons::TARGET_CLAIMED,
-            format!("aws-auth is managed for {owner}; nothing is written. If that one is gone for good, annotate this Cluster with awsiam-operator.dev/take-over=true"),
+            format!("aws-auth is managed for {owner}; nothing is written. If that one is gone for good, annotate this Cluster with awsiam-operator.dev/take-over=true; entries of that one's AWSIamConfigs which this Cluster does not refer to are then removed"),
         ),
         Blocked::LedgerNewer { message } => (reasons::LEDGER_TOO_NEW, format!("nothing is written: {message}")),
         Blocked::Immutable => (

@@ -55,6 +55,8 @@ async fn measure(operator: &std::path::Path, configs: usize, rows: usize) -> Res
         Command::new(operator)
             .args(["controller", "--local-cluster", "bench/here", "--log-format", "json", "--kubeconfig"])
             .arg(kubeconfig)
+            // As the chart sets it.
+            .env("MALLOC_ARENA_MAX", "1")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?,
