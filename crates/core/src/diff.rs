@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::mapping::List;
 use crate::plan::{Content, Plan};
 
 /// The unified diff between two contents, data key by data key; empty when they are equal.
@@ -74,10 +73,4 @@ pub fn summary(plan: &Plan) -> String {
         .collect();
     let foreign: usize = crate::plan::entries(&plan.after.data).values().map(Vec::len).sum();
     if said.is_empty() { format!("no mappings; {foreign} entries in aws-auth") } else { said.join(", ") }
-}
-
-/// The list that a data key names, for messages.
-#[must_use]
-pub fn list_of(data_key: &str) -> Option<List> {
-    List::ALL.into_iter().find(|list| list.data_key() == data_key)
 }
