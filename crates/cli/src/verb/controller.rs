@@ -23,9 +23,6 @@ const READ: Duration = Duration::from_mins(5);
 /// How long after the first signal the process ends, whatever is still under way: the next start takes it up.
 const LAST_MOMENT: Duration = Duration::from_millis(4800);
 
-/// Threads of the runtime: it waits far more than it works.
-const THREADS: usize = 2;
-
 /// Run the operator
 ///
 /// Keeps kube-system/aws-auth of the cluster it runs in as the Cluster object of --local-cluster and its
@@ -119,7 +116,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn start(arguments: &Arguments) -> Result<(), ControllerError> {
     logs::start(arguments.log_format)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
+    // One thread: the operator waits far more than it works, and a watch event that becomes a PUT on the thread
+    // that read it waits for no other thread to wake up.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(serve(arguments));
     // What hangs does not hold up the end.
     runtime.shutdown_background();
