@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use awsiam_core::arn::Partition;
+pub use awsiam_core::desired::Backend;
 use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs, RefusedRow};
 use kube::core::DynamicObject;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::IdentityProviderRef;
@@ -69,17 +69,6 @@ impl ConfigLookup {
             Err(error) => Self::Undecodable(format!("spec cannot be read as an AWSIamConfig: {error}")),
         }
     }
-}
-
-/// Where the authenticator looks for mappings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Backend {
-    /// `kube-system/aws-auth`
-    #[serde(rename = "EKSConfigMap")]
-    EksConfigMap,
-    /// Objects of kind `IAMIdentityMapping`.
-    #[serde(rename = "CRD")]
-    Crd,
 }
 
 /// What a Cluster's first AWSIamConfig says for all of them.

@@ -74,3 +74,14 @@ pub struct RefusedRow {
     /// Its place in the AWSIamConfig, such as `spec.mapRoles[3]`.
     pub field: String,
 }
+
+/// Where the authenticator looks for mappings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backend {
+    /// `kube-system/aws-auth`
+    #[serde(rename = "EKSConfigMap")]
+    EksConfigMap,
+    /// Objects of kind `IAMIdentityMapping`.
+    #[serde(rename = "CRD")]
+    Crd,
+}

@@ -1,0 +1,5 @@
+//! What a target gets so that aws-iam-authenticator runs there and its API server asks it: objects,
+//! certificates, kubeconfigs, and what is read back to tell whether it works. Pure: no client, no clock, no
+//! randomness, no files; they are parameters.
+
+pub mod facts;
