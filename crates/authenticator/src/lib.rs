@@ -2,4 +2,11 @@
 //! certificates, kubeconfigs, and what is read back to tell whether it works. Pure: no client, no clock, no
 //! randomness, no files; they are parameters.
 
+pub mod certificate;
+pub mod cluster_id;
 pub mod facts;
+pub mod image;
+pub mod kubeconfig;
+pub mod names;
+pub mod objects;
+pub mod rollout;
