@@ -37,7 +37,7 @@ fn pod(node: &str, status: &Value) -> Pod {
 fn ready_pod(node: &str) -> Pod {
     pod(
         node,
-        json!({"startTime": "2026-11-23T12:00:01Z", "conditions": [{"type": "Ready", "status": "True"}]}),
+        &json!({"startTime": "2026-11-23T12:00:01Z", "conditions": [{"type": "Ready", "status": "True"}]}),
     )
 }
 
@@ -110,7 +110,7 @@ fn an_image_that_can_not_be_pulled_is_told_with_its_name() {
     let waiting = json!({"waiting": {"reason": "ImagePullBackOff", "message": "not found"}});
     let (fault, detail) = fault(pod(
         "a",
-        json!({"containerStatuses": [container("aws-iam-authenticator", false, &waiting, &json!({}))]}),
+        &json!({"containerStatuses": [container("aws-iam-authenticator", false, &waiting, &json!({}))]}),
     ));
     assert_eq!((fault, detail.as_str()), (Fault::ImagePull, "image r/a:v1: not found"));
 }
@@ -122,7 +122,7 @@ fn a_crash_loop_is_told_with_the_last_line_and_a_taken_port_by_its_own_name() {
     let crash = |message: &str| {
         fault(pod(
             "a",
-            json!({"containerStatuses": [container("aws-iam-authenticator", false, &waiting, &ended(message))]}),
+            &json!({"containerStatuses": [container("aws-iam-authenticator", false, &waiting, &ended(message))]}),
         ))
     };
     let (what, detail) = crash("first\nno such backend\n");
