@@ -32,12 +32,22 @@ type Anything = Box<dyn std::error::Error + Send + Sync>;
 /// # Errors
 /// When helm or kubectl refuses.
 pub async fn install(plane: &ControlPlane) -> Result<(), Anything> {
+    install_for(plane, OPERATOR_NAMESPACE, CLUSTER).await
+}
+
+/// As [`install`], with the rights on the Secrets of this Cluster.
+///
+/// # Errors
+/// As [`install`].
+pub async fn install_for(plane: &ControlPlane, namespace: &str, cluster: &str) -> Result<(), Anything> {
     let namespaces: Api<Namespace> = Api::all(plane.client());
-    let namespace = Namespace {
-        metadata: ObjectMeta { name: Some(OPERATOR_NAMESPACE.to_owned()), ..ObjectMeta::default() },
-        ..Namespace::default()
-    };
-    create_if_absent(&namespaces, &namespace).await?;
+    for name in [OPERATOR_NAMESPACE, namespace] {
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
+        create_if_absent(&namespaces, &namespace).await?;
+    }
     apply(plane, &crds_yaml())?;
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
     let rendered = plane
@@ -45,7 +55,8 @@ pub async fn install(plane: &ControlPlane) -> Result<(), Anything> {
         .args(["template", "awsiam"])
         .arg(chart)
         .args(["--namespace", OPERATOR_NAMESPACE])
-        .args(["--set", "localCluster.namespace=any", "--set", "localCluster.name=here"])
+        .arg("--set")
+        .arg(format!("localCluster.namespace={namespace},localCluster.name={cluster}"))
         .output()?;
     if !rendered.status.success() {
         return Err(format!("helm template: {}", String::from_utf8_lossy(&rendered.stderr)).into());
@@ -325,12 +336,19 @@ impl Stage {
         self.cluster_object(CLUSTER, json!({}), spec).await
     }
 
-    /// Applies a Cluster of any name, with metadata.
+    /// Applies a Cluster of any name, with metadata. Where `spec` does not say who runs the authenticator, somebody
+    /// else does: most tests are about `aws-auth` alone.
     ///
     /// # Panics
     /// When the API server refuses.
     #[expect(clippy::expect_used, reason = "only tests call this")]
-    pub async fn cluster_object(&self, name: &str, metadata: Value, spec: Value) -> Cluster {
+    pub async fn cluster_object(&self, name: &str, metadata: Value, mut spec: Value) -> Cluster {
+        if let Some(spec) = spec.as_object_mut() {
+            let block = spec.entry("iamAuthenticator").or_insert_with(|| json!({}));
+            if let Some(block) = block.as_object_mut() {
+                block.entry("mode").or_insert_with(|| json!("External"));
+            }
+        }
         let mut metadata_of = json!({"name": name});
         merge(&mut metadata_of, metadata);
         let object = json!({

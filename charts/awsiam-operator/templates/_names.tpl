@@ -13,6 +13,10 @@ cluster. */ -}}
 {{- .Values.serviceAccount.name | default (include "awsiam.name" .) -}}
 {{- end -}}
 
+{{- define "awsiam.image" -}}
+{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+
 {{- define "awsiam.selector" -}}
 app.kubernetes.io/name: awsiam-operator
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -126,6 +126,42 @@ pub mod reasons {
     pub const NOT_OBSERVED: &str = "NotObserved";
     /// The Cluster names no endpoint.
     pub const NO_ENDPOINT: &str = "NoEndpoint";
+    /// The cluster id is missing, or another one is asked for.
+    pub const CLUSTER_ID: &str = "ClusterID";
+    /// The catalogue has no image for the Kubernetes version.
+    pub const UNKNOWN_KUBERNETES_VERSION: &str = "UnknownKubernetesVersion";
+    /// A taint of the Cluster is none.
+    pub const INVALID_TAINT: &str = "InvalidTaint";
+    /// The authenticator runs everywhere, with the mappings.
+    pub const ROLLED_OUT: &str = "RolledOut";
+    /// The authenticator runs; whether it has the mappings is not looked at.
+    pub const MAPPINGS_NOT_OBSERVED: &str = "MappingsNotObserved";
+    /// The authenticator runs and can't load the mappings.
+    pub const MAPPINGS_NOT_LOADED: &str = "MappingsNotLoaded";
+    /// Another program has port 21362.
+    pub const PORT_TAKEN: &str = "PortTaken";
+    /// A container ends again and again.
+    pub const CRASH_LOOPING: &str = "CrashLooping";
+    /// An image can't be pulled.
+    pub const IMAGE_PULL_FAILED: &str = "ImagePullFailed";
+    /// A pod has no node.
+    pub const NOT_SCHEDULED: &str = "NotScheduled";
+    /// A node's clock is off.
+    pub const CLOCK_OFF: &str = "ClockOff";
+    /// A certificate ends within 30 days.
+    pub const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
+    /// The CA's Secret can't be used.
+    pub const CA_UNUSABLE: &str = "CAUnusable";
+    /// The authenticator stays, because an API server still asks it.
+    pub const FLAG_STILL_SET: &str = "FlagStillSet";
+    /// The API server asks and nothing answers.
+    pub const WEBHOOK_UNREACHABLE: &str = "WebhookUnreachable";
+    /// The API server does not trust what answers.
+    pub const WEBHOOK_NOT_TRUSTED: &str = "WebhookNotTrusted";
+    /// This version does not carry that rollout out.
+    pub const ROLLOUT_NOT_SUPPORTED: &str = "RolloutNotSupported";
+    /// The Secret is there and right.
+    pub const WRITTEN: &str = "Written";
     /// The target is being cleaned because the Cluster goes.
     pub const REMOVING: &str = "Removing";
     /// AWSIamConfig: no Cluster refers to it.

@@ -28,6 +28,8 @@ pub const GIVE_UP_TARGET: &str = "awsiam-operator.dev/give-up-target";
 pub const ROLLOUT: &str = "awsiam-operator.dev/rollout";
 /// On Secrets of ours: the uid of the Cluster they belong to.
 pub const CLUSTER_UID: &str = "awsiam-operator.dev/cluster-uid";
+/// On a CA Secret that is there already: `true` lets it be used.
+pub const USE_AUTHORITY: &str = "awsiam-operator.dev/use-ca";
 
 /// EKS Anywhere's finalizer on a Cluster that it controls.
 pub const EKS_ANYWHERE_FINALIZER: &str = "clusters.anywhere.eks.amazonaws.com/finalizer";

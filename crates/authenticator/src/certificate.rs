@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData,
@@ -185,6 +186,29 @@ pub fn leaf_state(leaf: &Leaf, ca_pem: &str, now: i64) -> LeafState {
 /// [`CertificateError::NoCertificate`].
 pub fn not_after(certificate_pem: &str) -> Result<i64, CertificateError> {
     Ok(Facts::of(certificate_pem, "the certificate")?.not_after)
+}
+
+/// A certificate in PEM form, from DER.
+#[must_use]
+pub fn to_pem(der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, more) = rest.split_at(rest.len().min(64));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = more;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
+}
+
+/// The first certificate of a PEM text, as DER.
+#[must_use]
+pub fn to_der(pem: &[u8]) -> Option<Vec<u8>> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    (pem.label == "CERTIFICATE").then_some(pem.contents)
 }
 
 /// SHA-256 of a text, hexadecimal: by which a certificate is named where it must not stand itself.

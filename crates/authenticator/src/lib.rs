@@ -10,3 +10,4 @@ pub mod kubeconfig;
 pub mod names;
 pub mod objects;
 pub mod rollout;
+pub mod webhook;

@@ -19,6 +19,8 @@ pub const POD_LABEL: &str = "app.kubernetes.io/name";
 
 /// Annotation: SHA-256 of the CA certificate that the API server is to trust, hexadecimal.
 pub const CA_SHA256: &str = "awsiam-operator.dev/ca-sha256";
+/// Annotation of the ConfigMap: the cluster id, recorded for good.
+pub const CLUSTER_ID: &str = "awsiam-operator.dev/cluster-id";
 /// Annotation of the pod template: SHA-256 of the configuration.
 pub const CONFIG_SHA256: &str = "awsiam-operator.dev/config-sha256";
 /// Annotation of the pod template: SHA-256 of the serving certificate.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
-use crate::verb::{completions, controller, crd, diff, man, render, validate};
+use crate::verb::{completions, controller, crd, diff, man, probe_mappings, render, validate};
 
 /// Version and commit.
 pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("AWSIAM_COMMIT"), ")");
@@ -32,6 +32,8 @@ enum Verb {
     Render(render::Arguments),
     Diff(diff::Arguments),
     Completions(completions::Arguments),
+    #[command(hide = true)]
+    ProbeMappings(probe_mappings::Arguments),
     #[command(hide = true)]
     Man(man::Arguments),
 }
@@ -61,6 +63,7 @@ pub(crate) fn run() -> ExitCode {
             Verb::Render(arguments) => render::run(arguments),
             Verb::Diff(arguments) => diff::run(arguments),
             Verb::Completions(arguments) => completions::run(arguments),
+            Verb::ProbeMappings(arguments) => probe_mappings::run(arguments),
             Verb::Man(arguments) => man::run(arguments),
         }
     });

@@ -93,6 +93,13 @@ pub(crate) fn client(config: Config) -> Result<Client, ConnectionError> {
     Client::try_from(config).map_err(|error| ConnectionError::Client { server, why: words(&error) })
 }
 
+/// The certificates by which a configuration trusts its API server, PEM; empty where it trusts whom the system
+/// trusts.
+pub(crate) fn authority_pem(config: &Config) -> String {
+    let certificates = config.root_cert.iter().flatten();
+    certificates.map(|der| awsiam_authenticator::certificate::to_pem(der)).collect()
+}
+
 fn name(path: &Path) -> String {
     path.display().to_string()
 }

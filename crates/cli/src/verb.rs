@@ -5,6 +5,7 @@ pub(crate) mod controller;
 pub(crate) mod crd;
 pub(crate) mod diff;
 pub(crate) mod man;
+pub(crate) mod probe_mappings;
 pub(crate) mod render;
 pub(crate) mod validate;
 

@@ -55,6 +55,25 @@ pub enum Error {
         /// How many.
         attempts: u32,
     },
+    /// A watch has not listed what it watches, so nothing is concluded from it.
+    #[error("{what} can't be watched: {why}")]
+    Unseen {
+        /// What.
+        what: String,
+        /// Why, as far as is known.
+        why: String,
+    },
+    /// A certificate could not be made.
+    #[error(transparent)]
+    Certificate(awsiam_authenticator::certificate::CertificateError),
+    /// An object can't be put into words.
+    #[error("can't write {what}: {why}")]
+    Unwritable {
+        /// Kind and name.
+        what: String,
+        /// Why.
+        why: String,
+    },
     /// A bug: the pass panicked. Other objects go on.
     #[error("the pass panicked; please report this with the Cluster and its AWSIamConfigs: {0}")]
     Panicked(String),
@@ -64,10 +83,18 @@ impl Error {
     /// The reason that the condition `AwsAuthSynced` gets.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Error::Read { .. } => reasons::READ_FAILED,
-            Error::Write { .. } | Error::NoAnswer { .. } | Error::Contended { .. } => reasons::WRITE_FAILED,
+            Error::Read { .. } | Error::Unseen { .. } => reasons::READ_FAILED,
+            Error::Write { .. }
+            | Error::NoAnswer { .. }
+            | Error::Contended { .. }
+            | Error::Certificate(_)
+            | Error::Unwritable { .. } => reasons::WRITE_FAILED,
             Error::Panicked(_) => "Panicked",
         }
+    }
+
+    pub(crate) fn certificate(error: awsiam_authenticator::certificate::CertificateError) -> Self {
+        Self::Certificate(error)
     }
 
     pub(crate) fn read(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {

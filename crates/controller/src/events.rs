@@ -222,8 +222,18 @@ fn new_findings(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
 
 /// A condition that turned to its bad side and has no finding of its own.
 fn condition_turned(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
-    use awsiam_api::conditions::{AWS_AUTH_SYNCED, NODE_ENTRIES_LOST, TARGET_REACHABLE, condition};
-    let bad = [(AWS_AUTH_SYNCED, "False"), (TARGET_REACHABLE, "False"), (NODE_ENTRIES_LOST, "True")];
+    use awsiam_api::conditions::{
+        API_SERVER_CONFIGURED, AUTHENTICATOR_READY, AWS_AUTH_SYNCED, KUBECONFIG_READY, NODE_ENTRIES_LOST,
+        TARGET_REACHABLE, condition,
+    };
+    let bad = [
+        (AWS_AUTH_SYNCED, "False"),
+        (TARGET_REACHABLE, "False"),
+        (AUTHENTICATOR_READY, "False"),
+        (API_SERVER_CONFIGURED, "False"),
+        (KUBECONFIG_READY, "False"),
+        (NODE_ENTRIES_LOST, "True"),
+    ];
     bad.iter()
         .filter_map(|(kind, value)| {
             let now = condition(&after.conditions, kind).filter(|c| c.status == *value)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use awsiam_api::names::FIELD_MANAGER;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -93,6 +93,64 @@ impl Gateway {
         let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.send("apply", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
+    }
+
+    /// Applies an object that is to be new, without taking over fields that another manager has just set.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; a 409 among them means that somebody else made it.
+    pub(crate) async fn apply_new<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        object: &(impl Serialize + Debug),
+    ) -> Result<(), Error>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
+        let params = PatchParams::apply(FIELD_MANAGER);
+        self.send("make", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
+    }
+
+    /// Deletes the object that was read, and no other of its name. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) async fn delete<K>(&self, api: &Api<K>, name: &str, read: &ObjectMeta) -> Result<(), Error>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
+        let preconditions = Preconditions { uid: read.uid.clone(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match self.send("delete", what, api.delete(name, &params)).await {
+            Err(error) if is_gone(&error) => Ok(()),
+            deleted => deleted.map(drop),
+        }
+    }
+
+    /// Sets one annotation.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) async fn annotate<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        annotation: &str,
+        value: &str,
+    ) -> Result<(), Error>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let patch = serde_json::json!({"metadata": {"annotations": {annotation: value}}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let what = format!("an annotation of {} {name}", K::kind(&K::DynamicType::default()));
+        self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
     /// Applies the status of an object, by server-side apply on the subresource.

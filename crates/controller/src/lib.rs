@@ -1,6 +1,7 @@
 //! The operator: all Kubernetes I/O of awsiam. One pass over a Cluster is observe → plan → apply →
 //! report; what is to happen is decided in `awsiam-core`, this crate carries it out.
 
+mod authenticator;
 pub mod config_status;
 mod crd_gate;
 pub mod error;
@@ -16,8 +17,10 @@ mod pass;
 mod report;
 mod reporter;
 mod target;
+mod watched;
 mod watches;
 
+pub use awsiam_authenticator::image::ImagePolicy;
 pub use error::{Error, StartError};
 pub use operator::run;
 pub use options::{LocalCluster, Options};

@@ -8,6 +8,7 @@ use awsiam_api::names::EKS_ANYWHERE_FINALIZER;
 use awsiam_api::{AWSIamConfig, Cluster};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -17,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authenticator::Watches;
 use crate::crd_gate::CrdGate;
 use crate::error::StartError;
 use crate::events::Publisher;
@@ -50,6 +52,9 @@ pub(crate) struct Operator {
     pub(crate) config_statuses: config_status::Statuses,
     pub(crate) target: Option<Arc<Target>>,
     failures: Mutex<HashMap<String, u32>>,
+    /// What runs until the operator stops.
+    background: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Operator {
@@ -76,6 +81,29 @@ impl Operator {
             })
     }
 
+    /// The watches on the authenticator's objects of a target, started at the first call.
+    pub(crate) fn authenticator_watches<'a>(&self, target: &'a Arc<Target>) -> &'a Watches {
+        target.authenticator.get_or_init(|| {
+            let touched = Arc::downgrade(target);
+            let changed = move || {
+                if let Some(target) = touched.upgrade() {
+                    target.touched();
+                }
+            };
+            let spawn = |task| {
+                self.background.spawn(self.stop.clone().run_until_cancelled_owned(task));
+            };
+            let cluster = self.options.local_cluster.clone().unwrap_or_default();
+            Watches::start(&target.client, &cluster, spawn, changed)
+        })
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        let ahead = SignedDuration::from_secs(self.options.clock_ahead);
+        Timestamp::now().saturating_add(ahead).unwrap_or_else(|_| Timestamp::now())
+    }
+
     /// Waits until all AWSIamConfigs are known: before that a reference looks as if it did not resolve.
     pub(crate) async fn configs_listed(&self) {
         // The sender lives in `self`, so waiting does not fail.
@@ -84,7 +112,7 @@ impl Operator {
 
     /// At the next resync, a little earlier or later so that not all come at once.
     pub(crate) fn later(&self) -> Action {
-        let spread = k8s_openapi::jiff::Timestamp::now().subsec_nanosecond().unsigned_abs() % 100;
+        let spread = Timestamp::now().subsec_nanosecond().unsigned_abs() % 100;
         let jitter = self.options.resync.mul_f64(f64::from(spread) / 1000.0);
         Action::requeue(self.options.resync.saturating_sub(jitter))
     }
@@ -157,6 +185,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         config_statuses: config_status::Statuses::default(),
         target,
         failures: Mutex::default(),
+        background: background.clone(),
+        stop: stop.clone(),
     });
     let writing = tokio::spawn(reporter::write_all(
         Publisher::new(operator.client.clone(), operator.gateway.clone(), operator.options.instance.clone()),

@@ -3,12 +3,13 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use awsiam_authenticator::image::ImagePolicy;
 use awsiam_core::privilege::Policy;
 use thiserror::Error;
 
 /// The one Cluster object that stands for the cluster the operator runs in. Any other Cluster, whatever
 /// it says of itself, never reaches the in-cluster identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalCluster {
     /// Namespace of the Cluster object.
     pub namespace: String,
@@ -47,6 +48,15 @@ pub struct Options {
     pub resync: Duration,
     /// The name of this process in Events, such as its pod's.
     pub instance: Option<String>,
+    /// Which images of the authenticator may run.
+    pub images: ImagePolicy,
+    /// Image of awsiam for the probe beside the authenticator; `None`: no probe, and nobody knows whether the
+    /// mappings are loaded.
+    pub probe_image: Option<String>,
+    /// CA of the API server that the operator talks to, PEM, for user kubeconfigs; empty: not known.
+    pub api_server_ca: String,
+    /// For tests: seconds by which the clock is ahead.
+    pub clock_ahead: i64,
     /// For tests: the write after this many never returns, as if the process had died there.
     pub hang_after_writes: Option<u64>,
 }
@@ -59,6 +69,10 @@ impl Default for Options {
             policy: Policy::default(),
             resync: Duration::from_mins(10),
             instance: None,
+            images: ImagePolicy::default(),
+            probe_image: None,
+            api_server_ca: String::new(),
+            clock_ahead: 0,
             hang_after_writes: None,
         }
     }

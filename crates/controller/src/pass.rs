@@ -19,6 +19,7 @@ use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::authenticator;
 use crate::error::{Error, backoff, caught};
 use crate::gateway;
 use crate::hands_off::{self, Pause};
@@ -110,8 +111,11 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
         return Ok(operator.later());
     }
     operator.configs_listed().await;
-    let carried_out = carry_out(operator, target, cluster, seen, pause).await?;
-    let wait = carried_out.wait;
+    let mut carried_out = carry_out(operator, target, cluster, seen, pause).await?;
+    let said = authenticator::carry_out(operator, target, cluster, &carried_out.report).await;
+    let again = target.api_server.again().filter(|_| !said.is_empty());
+    carried_out.report.authenticator = said;
+    let wait = [carried_out.wait, again].into_iter().flatten().min();
     if cluster.metadata.deletion_timestamp.is_some() && carried_out.report.may_go() {
         set_finalizer(operator, cluster, false).await?;
     }
@@ -220,6 +224,7 @@ async fn carry_out(
             seen: seen.clone(),
             fighting: None,
             supported,
+            authenticator: Vec::new(),
         };
         if pause.is_none() && may_vanish(&report.plan) {
             record_seen(operator, target, &report);

@@ -24,6 +24,10 @@ use crate::reporter::{PassReport, Planned};
 /// What to do where a deletion can't finish.
 const WAITS: &str = ". The Cluster is being deleted and waits for this. To let it go and leave its entries in aws-auth, annotate it with awsiam-operator.dev/give-up-target=true";
 
+/// Conditions of parts that a Cluster may do without.
+const AUTHENTICATOR_PARTS: [&str; 3] =
+    [conditions::AUTHENTICATOR_READY, conditions::API_SERVER_CONFIGURED, conditions::KUBECONFIG_READY];
+
 /// Most characters of a condition's message.
 const MAX_MESSAGE: usize = 1024;
 
@@ -92,6 +96,14 @@ pub(crate) fn status(
             );
             let (state, reason, message) = synced(planned);
             set(conditions::AWS_AUTH_SYNCED, state, reason, message);
+            for said in &planned.authenticator {
+                set(said.part, said.status, said.reason, said.message.clone());
+            }
+            for part in AUTHENTICATOR_PARTS {
+                if !planned.authenticator.iter().any(|said| said.part == part) {
+                    conditions::remove_condition(&mut status.conditions, part);
+                }
+            }
             planned_status(planned, &mut status, now, generation);
         }
         PassReport::EksAnywhere | PassReport::CrdLacksFields(_) => {}

@@ -17,6 +17,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::Notify;
 
+use crate::authenticator;
 use crate::error::caught;
 use crate::events::{self, Publisher};
 use crate::gateway::{self, Gateway};
@@ -38,6 +39,8 @@ pub(crate) struct Planned {
     pub(crate) supported: bool,
     /// What the plan was made on.
     pub(crate) seen: Option<Arc<ConfigMap>>,
+    /// What came of the authenticator's part.
+    pub(crate) authenticator: Vec<authenticator::Said>,
 }
 
 impl Planned {

@@ -1,7 +1,7 @@
 //! A target: the cluster whose `aws-auth` a Cluster object stands for. Holds its client and what was
 //! last seen of `aws-auth`; a watch keeps that fresh. So far there is the local one alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use awsiam_api::names::FIELD_MANAGER;
 use futures::{StreamExt, TryStreamExt};
@@ -12,6 +12,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 
+use crate::authenticator::{ApiServerProbe, Watches};
 use crate::error::Error;
 use crate::fights::Fights;
 use crate::history::History;
@@ -39,6 +40,9 @@ pub(crate) struct Target {
     pub(crate) client: Client,
     pub(crate) history: History,
     pub(crate) fights: Mutex<Fights>,
+    /// The watches on the authenticator's objects, started when they are first needed.
+    pub(crate) authenticator: OnceLock<Watches>,
+    pub(crate) api_server: ApiServerProbe,
     seen: Mutex<Seen>,
     /// uid and resourceVersion of our last write.
     written: Mutex<Option<(Option<String>, Option<String>)>>,
@@ -51,6 +55,8 @@ impl Target {
             history: History::new(client.clone()),
             client,
             fights: Mutex::default(),
+            authenticator: OnceLock::new(),
+            api_server: ApiServerProbe::default(),
             seen: Mutex::new(Seen::Nothing(None)),
             written: Mutex::default(),
             changed: Notify::new(),
@@ -70,6 +76,11 @@ impl Target {
     /// Waits until something changed since the last call that returned.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Says that something changed that a pass looks at.
+    pub(crate) fn touched(&self) {
+        self.changed.notify_one();
     }
 
     /// Takes in what a write or a direct read returned, unless something newer was seen.

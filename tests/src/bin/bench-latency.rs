@@ -165,7 +165,7 @@ async fn prepare(plane: &ControlPlane, configs: usize, rows: usize) -> Result<Fl
         refs.push(json!({"kind": "AWSIamConfig", "name": name}));
     }
     let cluster = json!({"apiVersion": "anywhere.eks.amazonaws.com/v1alpha1", "kind": "Cluster",
-        "metadata": {"name": "here"}, "spec": {"identityProviderRefs": refs}});
+        "metadata": {"name": "here"}, "spec": {"identityProviderRefs": refs, "iamAuthenticator": {"mode": "External"}}});
     let clusters: Api<awsiam_api::Cluster> = Api::namespaced(client, NAMESPACE);
     clusters.create(&PostParams::default(), &serde_json::from_value(cluster)?).await?;
     Ok(floor)

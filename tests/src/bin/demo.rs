@@ -64,7 +64,7 @@ async fn demo() -> Result<(), Anything> {
         colour: std::io::stdout().is_terminal(),
     };
     demo.title("A Kubernetes API server is up; the CRDs and the chart's rights go in");
-    stage::install(&demo.plane).await?;
+    stage::install_for(&demo.plane, "default", "local").await?;
     println!("{}", demo.kubectl(&["version"])?);
 
     demo.title("aws-auth as EKS, a person and a script left it");
@@ -73,6 +73,11 @@ async fn demo() -> Result<(), Anything> {
 
     demo.title("kubectl apply -f examples/");
     print!("{}", demo.kubectl(&["apply", "-f", demo.examples.to_str().unwrap_or_default()])?);
+
+    println!("\nThis API server has no nodes, so nobody can run the authenticator here: mode External.");
+    let external = r#"{"spec":{"iamAuthenticator":{"mode":"External"}}}"#;
+    let cluster = "clusters.anywhere.eks.amazonaws.com";
+    print!("{}", demo.kubectl(&["patch", cluster, "local", "--type=merge", "-p", external])?);
 
     demo.title("awsiam diff --local default/local: what the operator would change");
     let diff = demo.awsiam(&["diff", "--local", "default/local"])?;

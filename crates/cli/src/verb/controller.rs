@@ -7,6 +7,7 @@ mod signals;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use awsiam_controller::ImagePolicy;
 use awsiam_controller::{LocalCluster, Options, StartError};
 use clap::{Args, ValueEnum};
 use thiserror::Error;
@@ -45,6 +46,25 @@ pub(crate) struct Arguments {
     /// How to log, to standard error
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
+
+    /// The image of awsiam, for the probe that runs beside the authenticator and tells whether it can load the
+    /// mappings. The chart gives its own image. Without it nobody looks
+    #[arg(long, value_name = "IMAGE")]
+    probe_image: Option<String>,
+
+    /// What an image that a Cluster names in spec.iamAuthenticator.image must start with, separated by commas.
+    /// Without it: the public images of EKS Distro and of the authenticator's own releases
+    #[arg(long, value_name = "PREFIX,…", value_delimiter = ',')]
+    allowed_image_prefixes: Vec<String>,
+
+    /// A mirror that stands in for public.ecr.aws/eks-distro, where the authenticator's images come from, such as
+    /// registry.example.com/eks-distro
+    #[arg(long, value_name = "REGISTRY")]
+    image_mirror: Option<String>,
+
+    /// Seconds by which the clock is to be ahead
+    #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 0, allow_negative_numbers = true)]
+    clock_ahead: i64,
 
     /// Have the write after this many never return, as if the process had died there
     #[arg(long, value_name = "N", hide = true)]
@@ -91,13 +111,27 @@ fn start_words(error: &StartError) -> String {
 }
 
 impl Arguments {
-    fn options(&self) -> Options {
+    fn images(&self) -> ImagePolicy {
+        let mut policy = ImagePolicy { mirror: self.image_mirror.clone(), ..ImagePolicy::default() };
+        if !self.allowed_image_prefixes.is_empty() {
+            policy.allowed_prefixes.clone_from(&self.allowed_image_prefixes);
+        }
+        // What an administrator mirrors is allowed by that.
+        policy.allowed_prefixes.extend(self.image_mirror.clone());
+        policy
+    }
+
+    fn options(&self, api_server_ca: String) -> Options {
         Options {
             local_cluster: self.local_cluster.clone(),
             observe_only: self.observe_only,
             policy: self.privileges.policy(),
             resync: self.resync,
             instance: std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()),
+            images: self.images(),
+            probe_image: self.probe_image.clone().filter(|image| !image.is_empty()),
+            api_server_ca,
+            clock_ahead: self.clock_ahead,
             hang_after_writes: self.hang_after_writes,
         }
     }
@@ -140,9 +174,10 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
     if local_cluster.is_none() {
         tracing::warn!("without --local-cluster no Cluster is served");
     }
+    let api_server_ca = connection::authority_pem(&config);
     let client = connection::client(config)?;
     tokio::select! {
-        done = awsiam_controller::run(client, arguments.options(), stop.clone()) => Ok(done?),
+        done = awsiam_controller::run(client, arguments.options(api_server_ca), stop.clone()) => Ok(done?),
         () = overdue(&stop) => {
             tracing::warn!("something did not end in time; leaving it to the next start");
             Ok(())

@@ -1,0 +1,214 @@
+//! The authenticator's part of a pass: certificates, objects on the target, the user kubeconfig, and what is seen
+//! of the API server. Comes after `aws-auth`, never in front of it, and never fails it. What the objects are is
+//! decided in `awsiam-authenticator`.
+
+mod api_server;
+mod apply;
+mod certificates;
+mod conditions;
+mod kubeconfig;
+mod removal;
+mod seen;
+
+use std::sync::Arc;
+
+use awsiam_api::resolve::Settings;
+use awsiam_api::{AuthenticatorMode, Cluster};
+use awsiam_authenticator::facts::Facts;
+use awsiam_authenticator::image::{ImageError, choose};
+use awsiam_authenticator::objects::{Objects, default_resources, objects};
+use awsiam_authenticator::rollout::{self, Readiness};
+use awsiam_authenticator::{cluster_id, names};
+use k8s_openapi::api::core::v1::EnvVar;
+use kube::ResourceExt;
+
+pub(crate) use self::api_server::ApiServerProbe;
+pub(crate) use self::conditions::Said;
+pub(crate) use self::seen::{Seen, Watches};
+
+use crate::error::Error;
+use crate::hands_off::Pause;
+use crate::operator::Operator;
+use crate::reporter::Planned;
+use crate::target::Target;
+
+/// What is wanted of the authenticator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    /// That it runs.
+    Run,
+    /// That it goes.
+    Remove,
+    /// Nothing: what is there stays as it is, because nobody says what is wanted.
+    Keep,
+}
+
+/// Carries the authenticator's part out and says what came of it. An error becomes the condition of its part.
+pub(crate) async fn carry_out(
+    operator: &Operator,
+    target: &Arc<Target>,
+    cluster: &Cluster,
+    planned: &Planned,
+) -> Vec<Said> {
+    let block = cluster.spec.authenticator();
+    let settings = planned.inputs.resolution.settings.as_ref();
+    if block.mode == AuthenticatorMode::External {
+        return external(operator, target, cluster, settings, planned.pause).await;
+    }
+    let wish = wish(planned);
+    match daemon_set_mode(operator, target, cluster, settings, wish, planned).await {
+        Ok(said) => said,
+        Err(error) => vec![conditions::failed(&error)],
+    }
+}
+
+fn wish(planned: &Planned) -> Wish {
+    use awsiam_core::desired::Refs;
+    match &planned.inputs.resolution.refs {
+        _ if planned.inputs.remove_all => Wish::Remove,
+        // An explicit empty list, or one that names other providers alone.
+        Refs::Listed(configs) if configs.is_empty() => Wish::Remove,
+        Refs::Listed(_) if planned.inputs.resolution.settings.is_some() => Wish::Run,
+        Refs::Listed(_) | Refs::Absent => Wish::Keep,
+    }
+}
+
+/// Somebody else runs the authenticator: the kubeconfig alone is ours, where the cluster's id is known.
+async fn external(
+    operator: &Operator,
+    target: &Arc<Target>,
+    cluster: &Cluster,
+    settings: Option<&Settings>,
+    pause: Option<Pause>,
+) -> Vec<Said> {
+    let block = cluster.spec.authenticator();
+    let (Some(id), Some(settings)) = (block.cluster_id.as_deref(), settings) else { return Vec::new() };
+    let made = async {
+        let watches = operator.authenticator_watches(target);
+        let secret = watches.kubeconfig.one().await?;
+        kubeconfig::keep(operator, cluster, id, &settings.region, secret.as_deref(), pause).await
+    };
+    vec![made.await.unwrap_or_else(|error| conditions::kubeconfig_failed(&error))]
+}
+
+async fn daemon_set_mode(
+    operator: &Operator,
+    target: &Arc<Target>,
+    cluster: &Cluster,
+    settings: Option<&Settings>,
+    wish: Wish,
+    planned: &Planned,
+) -> Result<Vec<Said>, Error> {
+    let watches = operator.authenticator_watches(target);
+    let seen = watches.seen().await?;
+    match (wish, settings) {
+        (Wish::Remove, _) => removal::remove(operator, target, cluster, &seen, planned).await,
+        (Wish::Run, Some(settings)) => run(operator, target, cluster, settings, &seen, planned.pause).await,
+        _ if seen.daemon_set.is_none() => Ok(Vec::new()),
+        _ => Ok(vec![conditions::readiness(&readiness(&seen), None)]),
+    }
+}
+
+async fn run(
+    operator: &Operator,
+    target: &Arc<Target>,
+    cluster: &Cluster,
+    settings: &Settings,
+    seen: &Seen,
+    pause: Option<Pause>,
+) -> Result<Vec<Said>, Error> {
+    let Some(id) = id_of(seen, &operator.management) else {
+        return Ok(vec![conditions::no_cluster_id()]);
+    };
+    let facts = match facts(operator, cluster, settings, &id) {
+        Ok(facts) => facts,
+        Err(error) => return Ok(vec![conditions::image(&error)]),
+    };
+    if let Some(said) = conditions::refused(cluster, &id, &facts) {
+        return Ok(vec![said]);
+    }
+    let now = operator.now().as_second();
+    let mut said = Vec::new();
+    match certificates::keep(operator, cluster, seen, now, pause).await? {
+        certificates::Kept::Good(certificates) => {
+            let objects = objects(&facts, &certificates.leaf, &certificates.signing_pem);
+            let wanted = pinned(objects, &certificates.signing_pem, &id);
+            let applied = apply::all(operator, target, &wanted, seen, pause).await?;
+            said.push(match applied {
+                apply::Applied::Foreign(objects) => conditions::foreign(&objects),
+                apply::Applied::Pending(objects) => conditions::pending(&objects, pause),
+                apply::Applied::Done => conditions::readiness(&readiness(seen), Some((&certificates, now))),
+            });
+            said.push(api_server::look(operator, target, cluster, seen, &certificates.pinned_pem).await);
+        }
+        certificates::Kept::Lost(served) => {
+            if let Some((leaf, ca_pem)) = served {
+                // What serves is kept up with what is there.
+                let wanted = pinned(objects(&facts, &leaf, &ca_pem), &ca_pem, &id);
+                apply::all(operator, target, &wanted, seen, pause).await?;
+            }
+            said.push(conditions::ca_lost(cluster));
+            said.push(api_server::look(operator, target, cluster, seen, "").await);
+        }
+        certificates::Kept::Unusable(why) => said.push(conditions::ca_unusable(cluster, &why)),
+        certificates::Kept::Pending => said.push(conditions::pending(&["the CA".to_owned()], pause)),
+    }
+    let secret = seen.kubeconfig.as_deref();
+    let kubeconfig = kubeconfig::keep(operator, cluster, &id, &settings.region, secret, pause).await;
+    said.push(kubeconfig.unwrap_or_else(|error| conditions::kubeconfig_failed(&error)));
+    Ok(said)
+}
+
+fn readiness(seen: &Seen) -> Readiness {
+    rollout::readiness(&rollout::Seen {
+        daemon_set: seen.daemon_set.as_deref(),
+        pods: &seen.pods,
+        nodes: &seen.nodes,
+    })
+}
+
+/// The cluster id: the one that is recorded, else the one that the authenticator is configured with, else the
+/// one that follows from the cluster.
+fn id_of(seen: &Seen, management: &str) -> Option<String> {
+    let config_map = seen.config_map.as_deref();
+    let recorded = config_map
+        .filter(|config_map| apply::is_ours(*config_map))
+        .and_then(|config_map| config_map.annotations().get(names::CLUSTER_ID).cloned());
+    let configured = || {
+        let config = config_map?.data.as_ref()?.get(awsiam_authenticator::objects::CONFIG_KEY)?;
+        cluster_id::configured(config)
+    };
+    recorded.or_else(configured).or_else(|| cluster_id::derive(management))
+}
+
+fn facts(operator: &Operator, cluster: &Cluster, settings: &Settings, id: &str) -> Result<Facts, ImageError> {
+    let block = cluster.spec.authenticator();
+    let version = cluster.spec.kubernetes_version.as_deref();
+    let variable = |v: &awsiam_api::authenticator::ProxyVariable| EnvVar {
+        name: v.name.clone(),
+        value: Some(v.value.clone()),
+        ..EnvVar::default()
+    };
+    Ok(Facts {
+        cluster_id: id.to_owned(),
+        region: settings.region.clone(),
+        partition: settings.partition,
+        backends: settings.backends.clone(),
+        image: choose(block.image.as_deref(), version, &operator.options.images)?,
+        probe_image: operator.options.probe_image.clone(),
+        resources: block
+            .resources
+            .as_ref()
+            .map_or_else(default_resources, awsiam_api::authenticator::Resources::to_requirements),
+        env: block.env.iter().map(variable).collect(),
+        taints: cluster.spec.taints().to_vec(),
+    })
+}
+
+/// The objects with what the ConfigMap records: the id for good, and the CA that the target pins.
+fn pinned(mut objects: Objects, signing_pem: &str, id: &str) -> Objects {
+    let annotations = objects.config_map.metadata.annotations.get_or_insert_default();
+    annotations.insert(names::CLUSTER_ID.to_owned(), id.to_owned());
+    annotations.insert(names::CA_SHA256.to_owned(), awsiam_authenticator::certificate::sha256(signing_pem));
+    objects
+}

@@ -1,0 +1,198 @@
+//! The CA and the serving certificate of a target: which are used, when new ones are made, and when not. Keys are
+//! made here and go into their Secrets, nowhere else.
+
+use std::collections::BTreeMap;
+
+use awsiam_api::Cluster;
+use awsiam_api::names::{CLUSTER_UID, USE_AUTHORITY};
+use awsiam_authenticator::certificate::{
+    Authority, CertificateError, Leaf, LeafState, leaf_state, not_after, sha256,
+};
+use awsiam_authenticator::names::{CA_SHA256, MANAGED_BY, MANAGER, ca_secret};
+use awsiam_authenticator::objects::{AUTHORITY_KEY, CERTIFICATE_KEY, PRIVATE_KEY};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt;
+use kube::api::{Api, ObjectMeta};
+use rcgen::KeyPair;
+
+use super::apply::{is_ours, json, one};
+use super::seen::Seen;
+use crate::error::Error;
+use crate::hands_off::Pause;
+use crate::operator::Operator;
+
+/// Keys of the CA's Secret, as EKS Anywhere names them.
+const CERT_PEM: &str = "cert.pem";
+const KEY_PEM: &str = "key.pem";
+/// Further certificates that the API server is to trust, while one CA takes the place of another.
+const TRUSTED_PEM: &str = "trusted.pem";
+
+/// Certificates to serve with.
+pub(super) struct Certificates {
+    /// What the authenticator serves with.
+    pub(super) leaf: Leaf,
+    /// The CA's own certificate.
+    pub(super) signing_pem: String,
+    /// What the API server is to trust: the CA, and others while one takes the place of another.
+    pub(super) pinned_pem: String,
+    /// Last second of the leaf, Unix time.
+    pub(super) leaf_until: i64,
+    /// Last second of the CA, Unix time.
+    pub(super) authority_until: i64,
+}
+
+/// What there is to serve with.
+pub(super) enum Kept {
+    /// These.
+    Good(Box<Certificates>),
+    /// The CA's key is gone while the target trusts that CA: what is there serves on, the leaf with its CA
+    /// certificate, if it is there.
+    Lost(Option<(Leaf, String)>),
+    /// The Secret can't be used; the text says why.
+    Unusable(String),
+    /// A CA would be made if writing were allowed.
+    Pending,
+}
+
+/// Finds or makes the CA, and a leaf that it signed.
+pub(super) async fn keep(
+    operator: &Operator,
+    cluster: &Cluster,
+    seen: &Seen,
+    now: i64,
+    pause: Option<Pause>,
+) -> Result<Kept, Error> {
+    let pinned = seen.config_map.as_deref().filter(|c| is_ours(*c)).and_then(pin);
+    let (authority, trusted) = match (seen.authority.as_deref(), pinned) {
+        (Some(secret), pinned) => match existing(cluster, secret, pinned.as_deref(), now) {
+            Ok(found) => found,
+            Err(why) => return Ok(Kept::Unusable(why)),
+        },
+        (None, Some(_)) => return Ok(Kept::Lost(served(seen.serving.as_deref()))),
+        (None, None) if pause.is_some() => return Ok(Kept::Pending),
+        (None, None) => (make(operator, cluster, now).await?, String::new()),
+    };
+    let leaf = leaf(&authority, &trusted, seen.serving.as_deref(), now).map_err(Error::certificate)?;
+    let until = |pem: &str| not_after(pem).map_err(Error::certificate);
+    Ok(Kept::Good(Box::new(Certificates {
+        leaf_until: until(&leaf.certificate_pem)?,
+        authority_until: until(authority.certificate_pem())?,
+        signing_pem: authority.certificate_pem().to_owned(),
+        pinned_pem: format!("{}{trusted}", authority.certificate_pem()),
+        leaf,
+    })))
+}
+
+/// The hash of the CA that the target trusts.
+fn pin(config_map: &ConfigMap) -> Option<String> {
+    config_map.annotations().get(CA_SHA256).cloned()
+}
+
+/// The CA of a Secret that is there, if it may be used: it carries this Cluster's uid, the target trusts it
+/// already, or an administrator said so.
+fn existing(
+    cluster: &Cluster,
+    secret: &Secret,
+    pinned: Option<&str>,
+    now: i64,
+) -> Result<(Authority, String), String> {
+    let (certificate, key) = (text(secret, CERT_PEM), text(secret, KEY_PEM));
+    let marked = |name: &str, value: Option<&str>| {
+        value.is_some() && secret.annotations().get(name).map(String::as_str) == value
+    };
+    let usable = marked(CLUSTER_UID, cluster.metadata.uid.as_deref())
+        || pinned == Some(sha256(&certificate).as_str())
+        || marked(USE_AUTHORITY, Some("true"));
+    if !usable {
+        return Err(format!(
+            "it is of another Cluster, or nobody knows of which; if it is to be used, annotate it with {USE_AUTHORITY}=true, else delete it"
+        ));
+    }
+    let authority = Authority::existing(&certificate, &key, now).map_err(|error| match error {
+        CertificateError::NotNow { .. } => {
+            format!("{error}; see the runbook on how to put another CA in its place")
+        }
+        error => format!("{error}; put it right, or see the runbook on how to put another CA in its place"),
+    })?;
+    Ok((authority, text(secret, TRUSTED_PEM)))
+}
+
+/// Makes a CA and its Secret. It has no owner: a target that is left as it is still needs it.
+async fn make(operator: &Operator, cluster: &Cluster, now: i64) -> Result<Authority, Error> {
+    let authority = Authority::new(new_key()?, now).map_err(Error::certificate)?;
+    let (name, namespace) = (ca_secret(&cluster.name_any()), cluster.namespace().unwrap_or_default());
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            labels: Some(BTreeMap::from([
+                (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+                ("clusterctl.cluster.x-k8s.io/move".to_owned(), "true".to_owned()),
+            ])),
+            annotations: Some(BTreeMap::from([(
+                CLUSTER_UID.to_owned(),
+                cluster.metadata.uid.clone().unwrap_or_default(),
+            )])),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([
+            (CERT_PEM.to_owned(), bytes(authority.certificate_pem())),
+            (KEY_PEM.to_owned(), bytes(&authority.key_pem())),
+        ])),
+        ..Secret::default()
+    };
+    let api: Api<Secret> = Api::namespaced(operator.client.clone(), &namespace);
+    one(operator, api, name.clone(), json(&secret)?, true).await?;
+    tracing::info!(secret = format!("{namespace}/{name}"), "made the authenticator's CA");
+    Ok(authority)
+}
+
+/// The leaf that is there while it is good for any CA that the API server trusts, else a new one.
+fn leaf(
+    authority: &Authority,
+    trusted: &str,
+    serving: Option<&Secret>,
+    now: i64,
+) -> Result<Leaf, CertificateError> {
+    let present = serving.filter(|secret| is_ours(*secret)).map(|secret| Leaf {
+        certificate_pem: text(secret, CERTIFICATE_KEY),
+        key_pem: text(secret, PRIVATE_KEY),
+    });
+    let good = |leaf: &Leaf| {
+        let issuers = std::iter::once(authority.certificate_pem()).chain(certificates_in(trusted));
+        let mut states = issuers.map(|ca| leaf_state(leaf, ca, now));
+        states.any(|state| matches!(state, LeafState::Good { .. }))
+    };
+    match present.filter(good) {
+        Some(leaf) => Ok(leaf),
+        None => {
+            let key = KeyPair::generate().map_err(|error| CertificateError::Make(error.to_string()))?;
+            authority.issue(&key, now)
+        }
+    }
+}
+
+/// The certificates of a PEM text, each by itself.
+fn certificates_in(pem: &str) -> impl Iterator<Item = &str> {
+    const END: &str = "-----END CERTIFICATE-----";
+    pem.split_inclusive(END).filter(|part| part.contains(END))
+}
+
+fn new_key() -> Result<KeyPair, Error> {
+    KeyPair::generate().map_err(|error| Error::certificate(CertificateError::Make(error.to_string())))
+}
+
+fn text(secret: &Secret, key: &str) -> String {
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
+    bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).unwrap_or_default()
+}
+
+/// What serves, with the CA certificate beside it.
+fn served(serving: Option<&Secret>) -> Option<(Leaf, String)> {
+    let secret = serving.filter(|secret| is_ours(*secret))?;
+    let leaf = Leaf { certificate_pem: text(secret, CERTIFICATE_KEY), key_pem: text(secret, PRIVATE_KEY) };
+    let ca_pem = text(secret, AUTHORITY_KEY);
+    (!ca_pem.is_empty() && !leaf.key_pem.is_empty()).then_some((leaf, ca_pem))
+}
