@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs, io, thread};
 
 use awsiam_core::mapping::{Entry, List};
@@ -67,6 +68,8 @@ pub struct Oracle {
     program: PathBuf,
 }
 
+static BUILDING: Mutex<()> = Mutex::new(());
+
 const SOURCES: [&str; 3] = ["go.mod", "go.sum", "main.go"];
 
 impl Oracle {
@@ -80,8 +83,10 @@ impl Oracle {
         let cache = cache_folder().ok_or(OracleError::NoCache)?;
         fs::create_dir_all(&cache).map_err(|_| OracleError::NoCache)?;
         let program = cache.join(format!("oracle-{:016x}", hash_of_sources(&folder)));
+        // The tests of one program run beside each other: one builds, the others wait for it.
+        let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         if !program.exists() {
-            // Under a name of its own first: several tests may build at once.
+            // Under a name of its own first: another test program may build at the same time.
             let unfinished = cache.join(format!("oracle-{}-unfinished", std::process::id()));
             go_build(&folder, &unfinished)?;
             let failed = |source| OracleError::Run { program: program.clone(), source };

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
-use crate::verb::{completions, controller, crd, diff, man, probe_mappings, render, validate};
+use crate::verb::{completions, controller, crd, diff, kubeconfig, man, probe_mappings, render, validate};
 
 /// Version and commit.
 pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("AWSIAM_COMMIT"), ")");
@@ -31,6 +31,7 @@ enum Verb {
     Validate(validate::Arguments),
     Render(render::Arguments),
     Diff(diff::Arguments),
+    Kubeconfig(kubeconfig::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
     ProbeMappings(probe_mappings::Arguments),
@@ -62,8 +63,9 @@ pub(crate) fn run() -> ExitCode {
             Verb::Validate(arguments) => validate::run(arguments),
             Verb::Render(arguments) => render::run(arguments),
             Verb::Diff(arguments) => diff::run(arguments),
+            Verb::Kubeconfig(arguments) => kubeconfig::run(arguments),
             Verb::Completions(arguments) => completions::run(arguments),
-            Verb::ProbeMappings(arguments) => probe_mappings::run(arguments),
+            Verb::ProbeMappings(arguments) => Ok(probe_mappings::run(arguments)),
             Verb::Man(arguments) => man::run(arguments),
         }
     });

@@ -7,6 +7,7 @@ use crate::current::CurrentError;
 use crate::files::FileError;
 use crate::selection::SelectionError;
 use crate::verb::diff::DiffError;
+use crate::verb::kubeconfig::KubeconfigError;
 
 /// Why a verb could not do its work.
 #[derive(Debug, Error)]
@@ -32,6 +33,9 @@ pub(crate) enum Error {
     /// The live comparison.
     #[error(transparent)]
     Diff(#[from] DiffError),
+    /// The user kubeconfig.
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
     /// What we print.
     #[error("can't write the output: {0}")]
     Output(#[from] std::io::Error),

@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod controller;
 pub(crate) mod crd;
 pub(crate) mod diff;
+pub(crate) mod kubeconfig;
 pub(crate) mod man;
 pub(crate) mod probe_mappings;
 pub(crate) mod render;

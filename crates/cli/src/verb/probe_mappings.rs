@@ -66,19 +66,19 @@ enum ProbeError {
 }
 
 /// Looks, or waits.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, crate::error::Error> {
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let done = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Err(error) => Err(ProbeError::Wait(error)),
         Ok(runtime) if arguments.once => runtime.block_on(look(arguments)),
         Ok(runtime) => runtime.block_on(wait()),
     };
-    Ok(match done {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("awsiam probe-mappings: {error}");
             ExitCode::FAILURE
         }
-    })
+    }
 }
 
 async fn wait() -> Result<(), ProbeError> {

@@ -105,13 +105,13 @@ where
 }
 
 /// Applies one object. One that is to be new is not forced: what somebody else has made a moment ago is theirs.
-pub(super) fn one<'a, K>(
-    operator: &'a Operator,
+pub(super) fn one<K>(
+    operator: &Operator,
     api: Api<K>,
     name: String,
     wanted: Value,
     new: bool,
-) -> futures::future::BoxFuture<'a, Result<(), Error>>
+) -> futures::future::BoxFuture<'_, Result<(), Error>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {

@@ -165,13 +165,11 @@ fn leaf(
         let mut states = issuers.map(|ca| leaf_state(leaf, ca, now));
         states.any(|state| matches!(state, LeafState::Good { .. }))
     };
-    match present.filter(good) {
-        Some(leaf) => Ok(leaf),
-        None => {
-            let key = KeyPair::generate().map_err(|error| CertificateError::Make(error.to_string()))?;
-            authority.issue(&key, now)
-        }
+    if let Some(leaf) = present.filter(good) {
+        return Ok(leaf);
     }
+    let key = KeyPair::generate().map_err(|error| CertificateError::Make(error.to_string()))?;
+    authority.issue(&key, now)
 }
 
 /// The certificates of a PEM text, each by itself.

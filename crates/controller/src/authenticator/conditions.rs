@@ -3,7 +3,7 @@
 use awsiam_api::conditions::{API_SERVER_CONFIGURED, AUTHENTICATOR_READY, KUBECONFIG_READY, Status, reasons};
 use awsiam_api::{Cluster, Rollout};
 use awsiam_authenticator::facts::Facts;
-use awsiam_authenticator::image::{ImageError, has_forgeable_access_key};
+use awsiam_authenticator::image::ImageError;
 use awsiam_authenticator::names::ca_secret;
 use awsiam_authenticator::rollout::{Fault, Readiness};
 use awsiam_authenticator::webhook::Webhook;
@@ -81,11 +81,6 @@ pub(super) fn refused(cluster: &Cluster, id: &str, facts: &Facts) -> Option<Said
             format!("spec.controlPlaneConfiguration.taints[{index}]: key must be set, and effect one of NoSchedule, PreferNoSchedule, NoExecute"),
         )
     })
-}
-
-/// Whether an image must not run with templates that use the access key.
-pub(super) fn is_forgeable(image: &str) -> bool {
-    has_forgeable_access_key(image)
 }
 
 pub(super) fn foreign(objects: &[String]) -> Said {
