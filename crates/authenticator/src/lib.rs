@@ -3,3 +3,4 @@
 //! randomness, no files; they are parameters.
 
 pub mod facts;
+pub mod kubeadm_control_plane;
