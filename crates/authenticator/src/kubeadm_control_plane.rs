@@ -240,7 +240,7 @@ fn not_understood(object: &Value) -> Decision {
     let text = |member: &str| object.get(member).and_then(Value::as_str).unwrap_or("nothing");
     let message = format!(
         "{}: it has apiVersion {} and kind {}; known are KubeadmControlPlanes of controlplane.cluster.x-k8s.io/v1beta1 \
-         and v1beta2 with a spec.kubeadmConfigSpec. Use apiServer.rollout: Manual",
+         and v1beta2 in the shape of their schemas. Use apiServer.rollout: Manual",
         named(object),
         text("apiVersion"),
         text("kind"),

@@ -100,7 +100,10 @@ fn an_edited_object_is_in_place_and_ours() {
 #[test]
 fn the_message_says_that_machines_are_replaced() {
     let edit = edit(plan(&v1beta2(), &webhook()));
-    insta::assert_snapshot!(edit.message, @"");
+    insta::assert_snapshot!(
+        edit.message,
+        @"adds the token webhook's file, flag and mount to KubeadmControlPlane clusters/prod-control-plane. Cluster API replaces the machines of the control plane for it, one by one"
+    );
     assert!(edit.replaces_machines);
 }
 
@@ -235,6 +238,18 @@ fn a_cluster_configuration_of_our_making_leaves_kubeadms_default_behind() {
             assert!(undone.message.contains("kubeadm's default"), "{}", undone.message);
             assert_eq!(edit(undo(&edited(&undone.object))).object, expected);
         }
+    }
+}
+
+#[test]
+fn an_object_that_says_nothing_about_kubeadm_is_edited_too() {
+    for mut object in both() {
+        object["spec"].as_object_mut().unwrap().remove("kubeadmConfigSpec");
+        let edited = edited(&object);
+        assert_eq!(plan(&edited, &webhook()), Decision::InPlace);
+        let undone = edit(undo(&edited)).object;
+        let left = json!({ "clusterConfiguration": { "etcd": { "local": { "dataDir": "/var/lib/etcd" } } } });
+        assert_eq!(undone["spec"]["kubeadmConfigSpec"], left);
     }
 }
 
@@ -394,7 +409,7 @@ fn another_kind_version_or_shape_is_not_touched() {
     let broken: [fn(&mut Value); 6] = [
         |object| object["apiVersion"] = json!("controlplane.cluster.x-k8s.io/v1beta3"),
         |object| object["kind"] = json!("KubeadmControlPlaneTemplate"),
-        |object| drop(object["spec"].as_object_mut().unwrap().remove("kubeadmConfigSpec")),
+        |object| *at(object, "") = json!([]),
         |object| *at(object, "/files") = json!({}),
         |object| *at(object, &format!("{API_SERVER}/extraArgs")) = json!("x"),
         |object| *at(object, API_SERVER) = json!([]),

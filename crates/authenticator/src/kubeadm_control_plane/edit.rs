@@ -13,6 +13,7 @@ use super::wanted::{
 
 /// Puts file, flag and mount in, each at the end of its list or in the place of one that is there.
 pub(super) fn put_in(draft: &mut Draft, version: Version, webhook: &WebhookFile) {
+    make(draft, "/spec", "kubeadmConfigSpec", json!({}));
     let place = found::file(&draft.object, Some(webhook));
     let file = wanted::file(&draft.object, webhook);
     put_item(draft, FILES, "path", place, file);

@@ -78,7 +78,8 @@ pub(super) fn readable(object: &Value) -> Option<Version> {
         Version::V1Beta1 => is_object(ARGUMENTS),
         Version::V1Beta2 => is_list(ARGUMENTS),
     };
-    let parents = object.pointer(CONFIG).is_some_and(Value::is_object)
+    let parents = object.get("spec").is_some_and(Value::is_object)
+        && is_object(CONFIG)
         && object.get("metadata").is_some_and(Value::is_object)
         && is_object("/metadata/annotations")
         && is_object(CLUSTER)
