@@ -2,5 +2,6 @@
 //! certificates, kubeconfigs, and what is read back to tell whether it works. Pure: no client, no clock, no
 //! randomness, no files; they are parameters.
 
+pub mod distribution;
 pub mod facts;
 pub mod kubeadm_control_plane;
