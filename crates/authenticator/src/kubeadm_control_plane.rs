@@ -67,8 +67,8 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// What is wrong, where, and what to do.
     pub message: String,
-    /// The change that we would have made, to be made by hand: a command with a JSON patch, or an item of a
-    /// ClusterClass's `spec.patches`. `None` where no patch would help.
+    /// The change that we would have made, to be made by hand: a command with a JSON patch, or what to add to a
+    /// ClusterClass and its Cluster. `None` where no patch would help.
     pub patch: Option<String>,
 }
 

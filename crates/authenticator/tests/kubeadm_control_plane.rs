@@ -256,15 +256,21 @@ fn an_object_that_says_nothing_about_kubeadm_is_edited_too() {
 #[test]
 fn a_topology_is_not_fought() {
     for object in both() {
-        let mut owned = object;
+        let mut owned = object.clone();
         owned["metadata"]["labels"]["topology.cluster.x-k8s.io/owned"] = json!("");
         let refused = refusal(plan(&owned, &webhook()));
         assert_eq!(refused.reason, RefusalReason::TopologyOwned);
-        let patch = yaml(&refused.patch.unwrap());
-        let operations = patch[0]["definitions"][0]["jsonPatches"].as_array().unwrap();
+        let parts = yaml(&refused.patch.unwrap());
+        let operations = parts[1]["definitions"][0]["jsonPatches"].as_array().unwrap();
         assert!(operations.iter().all(|one| one["op"] == "add"), "{operations:?}");
         assert_eq!(operations[0]["path"], "/spec/template/spec/kubeadmConfigSpec/files/-");
-        assert_eq!(operations[0]["value"]["content"], json!(webhook().content));
+        // As Cluster API renders it for a Cluster with that value.
+        assert_eq!(parts[2]["value"], json!(webhook().content));
+        let template = operations[0]["valueFrom"]["template"].as_str().unwrap();
+        let rendered = template.replace("{{ .awsiamTokenWebhook | toJson }}", &parts[2]["value"].to_string());
+        let mut expected = edited(&object);
+        let files = at(&mut expected, "/files").as_array_mut().unwrap();
+        assert_eq!(Some(yaml(&rendered)), files.pop());
     }
 }
 

@@ -18,36 +18,67 @@ pub(super) fn command(object: &Value, version: Version, operations: &[Operation]
     )
 }
 
-/// For a ClusterClass: an item of its `spec.patches`
-/// (<https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/write-clusterclass>), which knows
+/// Name of the ClusterClass's variable that holds the file's content: Clusters of one class have different ones.
+const VARIABLE: &str = "awsiamTokenWebhook";
+
+/// For a ClusterClass: what to add to its `spec.variables` and `spec.patches`, and to a Cluster's
+/// `spec.topology.variables`, as items of one YAML list with comments between
+/// (<https://cluster-api.sigs.k8s.io/tasks/experimental-features/cluster-class/write-clusterclass>). Its patches know
 /// neither `test` nor positions in lists other than the ends; `None` where the change needs those.
 pub(super) fn cluster_class(version: Version, operations: &[Operation]) -> Option<String> {
-    let operations: Vec<Value> = operations
-        .iter()
-        .filter_map(|operation| match operation {
-            Operation::Test { .. } => None,
+    let mut content = None;
+    let mut patches = Vec::new();
+    for operation in operations {
+        match operation {
+            Operation::Test { .. } => {}
+            Operation::Replace { .. } | Operation::Remove { .. } => return None,
             Operation::Add { path, value } => {
-                Some(Some(json!({ "op": "add", "path": in_template(path), "value": value })))
+                // The same place in a template: its `spec.template` holds what the object holds.
+                let path = format!("/spec/template{path}");
+                patches.push(if let Some(text) = value.get("content") {
+                    content = Some(text);
+                    json!({ "op": "add", "path": path, "valueFrom": { "template": from_variable(value)? } })
+                } else {
+                    json!({ "op": "add", "path": path, "value": value })
+                });
             }
-            Operation::Replace { .. } | Operation::Remove { .. } => Some(None),
-        })
-        .collect::<Option<_>>()?;
+        }
+    }
+    let variable = json!([{
+        "name": VARIABLE,
+        "required": false,
+        "schema": { "openAPIV3Schema": { "type": "string", "default": "" } },
+    }]);
     let patch = json!([{
         "name": "awsiam-token-webhook",
+        "enabledIf": format!("{{{{ if .{VARIABLE} }}}}true{{{{ end }}}}"),
         "definitions": [{
             "selector": {
                 "apiVersion": format!("controlplane.cluster.x-k8s.io/{}", version.text()),
                 "kind": "KubeadmControlPlaneTemplate",
                 "matchResources": { "controlPlane": true },
             },
-            "jsonPatches": operations,
+            "jsonPatches": patches,
         }],
     }]);
-    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
-    serde_saphyr::to_string_with_options(&patch, options).ok()
+    let value = json!([{ "name": VARIABLE, "value": content? }]);
+    Some(format!(
+        "# In the ClusterClass, add to spec.variables:\n{}# and to spec.patches:\n{}\
+         # In the Cluster, add to spec.topology.variables:\n{}",
+        yaml(&variable)?,
+        yaml(&patch)?,
+        yaml(&value)?,
+    ))
 }
 
-/// The same place in a template: its `spec.template` holds what the object holds.
-fn in_template(path: &str) -> String {
-    format!("/spec/template{path}")
+/// A file whose content is the variable, as a template of Go that gives YAML.
+fn from_variable(file: &Value) -> Option<String> {
+    let mut rest = file.as_object()?.clone();
+    rest.remove("content");
+    Some(format!("{}content: {{{{ .{VARIABLE} | toJson }}}}\n", yaml(&Value::Object(rest))?))
+}
+
+fn yaml(value: &Value) -> Option<String> {
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_saphyr::to_string_with_options(value, options).ok()
 }

@@ -27,7 +27,7 @@ fn topology(object: &Value) -> Option<Obstacle> {
     object.pointer("/metadata/labels")?.get(TOPOLOGY_OWNED)?;
     let message = format!(
         "Cluster API makes it from a ClusterClass (label {TOPOLOGY_OWNED}) and would fight over every change. Add the \
-         patch to the ClusterClass, or rebase the Cluster onto one that has it"
+         variable and the patch to the ClusterClass, and then the variable's value to the Cluster"
     );
     Some((RefusalReason::TopologyOwned, message))
 }
