@@ -91,6 +91,7 @@ fn write_certificate(folder: &Path, authority: &Authority) -> Result<(), Control
     Ok(())
 }
 
+#[expect(clippy::indexing_slicing, reason = "of Cluster API's own manifests; only tests call this")]
 async fn install(client: &Client, manifests: &Path, site: &Site<'_>) -> Result<(), ControlPlaneError> {
     let mut crds = vec![stand_in()];
     for name in [

@@ -116,6 +116,25 @@ fn a_rollout_that_needs_somebody_is_stalled() {
 }
 
 #[test]
+fn an_edit_waits_while_a_machine_is_being_made() {
+    for mut object in both() {
+        assert!(rollout(&object).lets_edit());
+        for making in
+            [json!({ "replicas": 4 }), json!({ "readyReplicas": 2 }), json!({ "upToDateReplicas": 2 })]
+        {
+            assert!(!with_status(object.clone(), &making).lets_edit(), "{making}");
+        }
+        let none = json!({ "replicas": 0, "upToDateReplicas": 0, "readyReplicas": 0 });
+        assert!(
+            with_status(object.clone(), &none).lets_edit(),
+            "what has no machine yet gets it from the start"
+        );
+        object.as_object_mut().unwrap().remove("status");
+        assert!(rollout(&object).lets_edit());
+    }
+}
+
+#[test]
 fn progress_can_be_compared() {
     for object in both() {
         let before = with_status(object.clone(), &json!({ "upToDateReplicas": 1 }));

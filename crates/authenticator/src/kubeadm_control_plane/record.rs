@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::wanted::PLACES;
 
-/// On a KubeadmControlPlane: what stands at our places was put there by us. Holds a [`Record`] as JSON.
+/// On a KubeadmControlPlane: what stands at our places was put there by us. Holds, as JSON, what undoing needs to know.
 pub const ANNOTATION: &str = "awsiam-operator.dev/control-plane-edit";
 
 /// What stood there before the edit, as far as taking it out again depends on it.

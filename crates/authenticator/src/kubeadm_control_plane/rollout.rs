@@ -66,6 +66,15 @@ pub fn rollout(object: &Value) -> Rollout {
     Rollout { state, why, progress }
 }
 
+impl Rollout {
+    /// Whether file, flag and mount may be put in now: no machine is being made that would join without the file. One
+    /// that joins reads the flag from the cluster, and its files from what it was made from.
+    #[must_use]
+    pub fn lets_edit(&self) -> bool {
+        self.state == RolloutState::Done || self.progress.total == 0
+    }
+}
+
 impl Progress {
     fn of(object: &Value) -> Self {
         let number = |paths: &[&str], otherwise: i64| {
