@@ -6,8 +6,8 @@
 //! object as a whole, by a PUT that is conditional on the resourceVersion it carries.
 //!
 //! Every change of what we put in makes Cluster API replace all machines of the control plane, one by one. While a
-//! machine is being made, the edit must wait (see [`Rollout::lets_edit`]): a machine from before that joins after would get the
-//! flag, from the cluster's `kubeadm-config`, but not the file, and its API server would not start.
+//! machine is being made, the edit must wait (see [`Rollout::lets_edit`]): a machine from before that joins after would
+//! get the flag, from the cluster's `kubeadm-config`, but not the file, and its API server would not start.
 
 mod by_hand;
 mod edit;
