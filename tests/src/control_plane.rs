@@ -15,13 +15,13 @@
 //! the folder goes. After a panic the folder stays, with the logs in it. What is tested is never known here.
 
 mod audit;
-mod certificates;
+pub(crate) mod certificates;
 mod error;
 mod kubeconfig;
-mod programs;
-mod servers;
+pub(crate) mod programs;
+pub(crate) mod servers;
 mod shared;
-mod supervised;
+pub(crate) mod supervised;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

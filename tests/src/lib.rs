@@ -2,6 +2,7 @@
 //!
 //! Nothing here is part of the operator; no crate of the operator may depend on it.
 
+pub mod cluster_api;
 pub mod control_plane;
 pub mod oracle;
 pub mod process;

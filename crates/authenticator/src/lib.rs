@@ -4,8 +4,10 @@
 
 pub mod certificate;
 pub mod cluster_id;
+pub mod distribution;
 pub mod facts;
 pub mod image;
+pub mod kubeadm_control_plane;
 pub mod kubeconfig;
 pub mod names;
 pub mod objects;

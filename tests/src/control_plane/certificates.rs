@@ -8,19 +8,19 @@ use rcgen::{
 };
 
 /// A certificate and its private key, both PEM.
-pub(super) struct Identity {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Identity {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 /// The certificate authority: it signs the API server's certificate and those of its clients.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(super) fn new() -> Result<Self, Error> {
+    pub(crate) fn new() -> Result<Self, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name("awsiam-test-ca", None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -31,12 +31,12 @@ impl Authority {
     }
 
     /// The authority's own certificate, PEM.
-    pub(super) fn certificate(&self) -> &str {
+    pub(crate) fn certificate(&self) -> &str {
         &self.certificate
     }
 
     /// A certificate for a server that answers to `names` (host names and addresses).
-    pub(super) fn server(&self, names: &[&str]) -> Result<Identity, Error> {
+    pub(crate) fn server(&self, names: &[&str]) -> Result<Identity, Error> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = name("kube-apiserver", None);

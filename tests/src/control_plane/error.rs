@@ -90,6 +90,14 @@ pub enum ControlPlaneError {
     /// The kubeconfig that was written can't be read back.
     #[error("could not read the control plane's kubeconfig: {0}")]
     Kubeconfig(#[from] kube::config::KubeconfigError),
+    /// A manifest can't be read.
+    #[error("could not read {}: {reason}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
     /// A request to the API server failed.
     #[error("could not {action}: {source}")]
     Request {
@@ -117,12 +125,12 @@ impl fmt::Debug for ControlPlaneError {
 
 impl ControlPlaneError {
     /// An adapter for `map_err`: `action` on `path` failed.
-    pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { action, path: path.to_owned(), source }
     }
 
     /// An adapter for `map_err`: the request for `action` failed.
-    pub(super) fn request(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+    pub(crate) fn request(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         move |source| Self::Request { action: action.into(), source: Box::new(source) }
     }
 

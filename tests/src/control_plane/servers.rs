@@ -291,7 +291,7 @@ impl Options {
 }
 
 /// A port of [`PORTS`] that is free now.
-fn free_port() -> Result<u16, ControlPlaneError> {
+pub(crate) fn free_port() -> Result<u16, ControlPlaneError> {
     // A hasher's seed is the standard library's random number: test programs that start together must not agree.
     let start = RandomState::new().hash_one("port") % u64::from(PORTS.end - PORTS.start);
     let start = PORTS.start + u16::try_from(start).unwrap_or_default();
@@ -320,7 +320,7 @@ async fn is_ready(client: &Client) -> Result<(), String> {
 }
 
 /// Waits until `condition` holds, while all programs run. Where it doesn't hold in time, the last program is to blame.
-async fn until(
+pub(crate) async fn until(
     programs: &mut [&mut Program],
     condition: impl AsyncFn() -> Result<(), String>,
 ) -> Result<(), ControlPlaneError> {

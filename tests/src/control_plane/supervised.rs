@@ -50,7 +50,7 @@ fn finish(shell: &mut Child) {
 
 /// A running program. Killed when dropped, and by its shell when this process is gone.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     name: String,
     log: PathBuf,
     shell: Child,
@@ -58,7 +58,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts `program` with everything it prints appended to `log`.
-    pub(super) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(log)?;
         let mut shell = shell(RUN_UNTIL_STDIN_CLOSES, output.try_clone()?.into(), output.into());
         shell.arg(program).args(arguments);
