@@ -44,6 +44,18 @@ impl Places<'_> {
         self.backends.contains(&backend)
     }
 
+    /// Whether an authenticator may find an answer in `first` and not look into `second` for it: at the end of the
+    /// rollout, or at this moment.
+    #[must_use]
+    pub(crate) fn may_overrule(&self, first: Backend, second: Backend) -> bool {
+        let place = |order: &[Backend], backend| order.iter().position(|asked| *asked == backend);
+        let overrules = |order: &&[Backend]| match (place(order, first), place(order, second)) {
+            (Some(first), Some(second)) => first < second,
+            _ => false,
+        };
+        self.readings().iter().any(overrules)
+    }
+
     /// The orders in which an authenticator may look through the places at this moment: one when the rollout is
     /// over; before, nobody can say which.
     #[must_use]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::objects::{lost_key, other_writer};
+use super::remainder::taken_over;
 use super::{Claimed, Context, Decided, Deletion, IdentityMapping, Mark, Objects, Subject, Write};
 use super::{canonical_arn, cluster_label, object_name};
 use crate::desired::{Backend, ConfigState, DesiredConfig, DesiredMapping};
@@ -214,7 +215,11 @@ fn bring<'r>(context: &Context<'r, '_>, claim: &Claim<'_, 'r>) -> Decision<'r> {
     if !foreign.is_empty() {
         let adopt = context.wishes.request.conflicts == ConflictPolicy::Adopt;
         if foreign.iter().all(|object| object.grants(mapping)) && (!adopt || is_claimed(foreign)) {
-            let message = "an IAMIdentityMapping that is not ours says the same; it stays as it is. To manage it, set conflictPolicy: Adopt on the Cluster";
+            let message = if is_claimed(foreign) {
+                "an IAMIdentityMapping of another Cluster's operator says the same; it stays as it is"
+            } else {
+                "an IAMIdentityMapping that is not ours says the same; it stays as it is. To manage it, set conflictPolicy: Adopt on the Cluster"
+            };
             return Decision::of(State::AlreadyPresent, Reason::AlreadyPresent, message);
         }
         // Which of several that differ answers is left to chance: nobody can say what to adopt.
@@ -229,7 +234,7 @@ fn bring<'r>(context: &Context<'r, '_>, claim: &Claim<'_, 'r>) -> Decision<'r> {
             Decision::of(State::Adopted, Reason::Listed, "").writing(foreign.iter().copied())
         });
     }
-    if let Some(decision) = foreign_entry(context, claim) {
+    if let Some(decision) = overruled_entry(context, claim) {
         return decision;
     }
     if let Some(taken) = context.objects.and_then(|objects| objects.named(&claim.name)) {
@@ -244,11 +249,12 @@ fn bring<'r>(context: &Context<'r, '_>, claim: &Claim<'_, 'r>) -> Decision<'r> {
     decision
 }
 
-/// A foreign entry of `aws-auth` that the authenticator asks after the objects and that ours would overrule. Where we
+/// A foreign entry of `aws-auth` that an authenticator may ask after the objects and that ours would overrule. Where we
 /// own an entry with the key, that one answers there or is itself in conflict.
-fn foreign_entry<'r>(context: &Context<'r, '_>, claim: &Claim<'_, 'r>) -> Option<Decision<'r>> {
+fn overruled_entry<'r>(context: &Context<'r, '_>, claim: &Claim<'_, 'r>) -> Option<Decision<'r>> {
+    let places = &context.wishes.request.places;
     let is_owned = context.ledger.owned.contains_key(&KeyHash::of(&claim.key));
-    if is_owned || !context.wishes.request.places.asks(Backend::EksConfigMap) {
+    if is_owned || !places.may_overrule(Backend::Crd, Backend::EksConfigMap) {
         return None;
     }
     let found = |list| {
@@ -256,12 +262,15 @@ fn foreign_entry<'r>(context: &Context<'r, '_>, claim: &Claim<'_, 'r>) -> Option
         indexes.iter().filter_map(move |index| context.lists.entry(list, *index))
     };
     let entries: Vec<&Entry> = found(List::Roles).chain(found(List::Users)).collect();
-    if entries.is_empty() {
-        return None;
-    }
+    let is_asked = places.asks(Backend::EksConfigMap);
     if entries.iter().all(|entry| entry.means(claim.mapping)) {
         let message = "an entry of aws-auth that is not ours says the same; it stays as it is. To manage it here, remove it there";
-        return Some(Decision::of(State::AlreadyPresent, Reason::AlreadyPresent, message));
+        return (is_asked && !entries.is_empty())
+            .then(|| Decision::of(State::AlreadyPresent, Reason::AlreadyPresent, message));
+    }
+    if !places.ready {
+        let message = "the authenticators that run may still ask for an entry of aws-auth that is not ours, has this ARN and says something else; the object comes when all of them run with the new backendMode";
+        return Some(Decision::of(State::Held, Reason::Moving, message));
     }
     let message = "an entry of aws-auth that is not ours has this ARN and says something else, and the object would overrule it; remove it, or make it equal";
     Some(Decision::of(State::Conflict, Reason::Conflict, message))
@@ -346,6 +355,11 @@ fn carry_out<'r>(
         let (name, mark) = (claim.name.clone(), mark(&claim.name).render());
         let spec = Entry::from(claim.mapping);
         decided.changes.write.push(Write { name, replaces: None, spec, cluster, mark });
+    }
+    if decision.replace.is_empty() && decision.delete.is_empty() {
+        let kept = claim.ours.iter().filter_map(|(object, mark)| Some((*object, (*mark)?)));
+        let kept = kept.filter(|(object, _)| !object.deleting);
+        decided.changes.write.extend(kept.filter_map(|(object, mark)| taken_over(context, object, mark)));
     }
     let deletions = decision.delete.iter();
     decided.changes.delete.extend(deletions.map(|object| Deletion::of(object)));

@@ -119,6 +119,17 @@ impl<'r> Objects<'r> {
         found.filter_map(|index| self.all.get(*index)).map(|found| found.object)
     }
 
+    /// Those that answer, or soon will, for an identity of an account, but for the ARNs of which `is_known` says so.
+    pub(crate) fn of_account(
+        &self,
+        account: &str,
+        is_known: impl Fn(&str) -> bool,
+    ) -> Vec<&'r IdentityMapping> {
+        let is_meant = |arn: &String| arn.split(':').nth(4) == Some(account) && !is_known(arn);
+        let objects = self.all.iter().map(|found| found.object).filter(|object| !object.deleting);
+        objects.filter(|o| answers_for(&o.spec, o.canonical_arn.as_deref()).iter().any(is_meant)).collect()
+    }
+
     /// A foreign one by which nodes with this ARN join.
     #[must_use]
     pub fn node_object(&self, arn: &str) -> Option<&'r IdentityMapping> {

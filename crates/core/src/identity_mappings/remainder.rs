@@ -68,7 +68,7 @@ fn decide_one(
 }
 
 /// The same object under our own mark, where it has another writer's that we take over.
-fn taken_over(context: &Context<'_, '_>, object: &IdentityMapping, mark: &Mark) -> Option<Write> {
+pub(super) fn taken_over(context: &Context<'_, '_>, object: &IdentityMapping, mark: &Mark) -> Option<Write> {
     let writer = context.wishes.request.writer;
     if mark.writer.relation_to(writer) == Relation::Same {
         return None;

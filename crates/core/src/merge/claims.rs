@@ -204,7 +204,9 @@ fn replacement(
 fn bring(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned) -> Decision {
     let Claim { mapping, key, owned, found: foreign, .. } = claim;
     let Some(last) = foreign.last().copied() else {
-        if let Some(decision) = foreign_object(context, claim) {
+        if owned.is_none()
+            && let Some(decision) = overruled_object(context, claim)
+        {
             return decision;
         }
         if let Some((reason, message)) = context.locked(key.list) {
@@ -275,25 +277,43 @@ fn answering<'l>(context: &Context<'_, 'l>, key: &Key, found: &[usize]) -> Vec<&
     answering
 }
 
-/// A foreign object that the authenticator asks and that our entry would overrule.
-fn foreign_object(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<Decision> {
-    let objects = context.objects.filter(|_| context.wishes.request.places.asks(Backend::Crd))?;
-    if claim.owned.is_some() || objects.has_ours(&claim.key) {
-        return None;
-    }
-    let foreign: Vec<_> = objects.foreign(&claim.key.arn).collect();
-    let object = foreign.first()?;
-    if foreign.iter().all(|object| object.grants(claim.mapping)) {
+/// An object that an authenticator may ask after `aws-auth` and that our new entry would overrule.
+fn overruled_object(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<Decision> {
+    let places = &context.wishes.request.places;
+    let objects = context.objects.filter(|_| places.may_overrule(Backend::EksConfigMap, Backend::Crd))?;
+    let Claim { mapping, key, .. } = claim;
+    let foreign: Vec<_> = match key.list {
+        List::Accounts => {
+            let has_entry = |arn: &str| {
+                [List::Roles, List::Users].iter().any(|list| !context.lists.with_arn(*list, arn).is_empty())
+            };
+            objects.of_account(&key.arn, has_entry)
+        }
+        _ if objects.has_ours(key) => Vec::new(),
+        _ => objects.foreign(&key.arn).collect(),
+    };
+    let object = foreign.iter().find(|object| key.list == List::Accounts || !object.grants(mapping));
+    let Some(object) = object else {
+        let is_present = !foreign.is_empty() && places.asks(Backend::Crd);
+        let message = "an IAMIdentityMapping that is not ours says the same; it stays as it is. To manage the mapping here, remove that object";
+        return is_present.then(|| Decision::of(State::AlreadyPresent, Reason::AlreadyPresent, message));
+    };
+    let name = &object.name;
+    if !places.ready {
         let message = format!(
-            "IAMIdentityMapping {}, which is not ours, says the same; it stays as it is. To manage it here, remove it",
-            object.name
+            "the authenticators that run may still ask for IAMIdentityMapping {name}, which this would overrule; it comes when all of them run with the new backendMode"
         );
-        return Some(Decision::of(State::AlreadyPresent, Reason::AlreadyPresent, message));
+        return Some(Decision::of(State::Held, Reason::Moving, message));
     }
-    let message = format!(
-        "IAMIdentityMapping {}, which is not ours, has this ARN and says something else, and aws-auth would overrule it; remove it, or make it equal",
-        object.name
-    );
+    let message = if key.list == List::Accounts {
+        format!(
+            "IAMIdentityMapping {name} is for an identity of this account, and aws-auth, which is asked first, would overrule it; put CRD first in backendMode, or remove that object"
+        )
+    } else {
+        format!(
+            "IAMIdentityMapping {name}, which is not ours, has this ARN and says something else, and aws-auth would overrule it; remove it, or make it equal"
+        )
+    };
     Some(Decision::of(State::Conflict, Reason::Conflict, message))
 }
 
