@@ -608,6 +608,19 @@ mod the_last_administrator_stays {
     }
 
     #[test]
+    fn a_demotion_by_the_other_place_is_held() {
+        let mut both = with([admin()]);
+        both.backends = CONFIG_MAP_FIRST;
+        both.target.want([config("team", [role("Admin", "admin", &[])])]);
+        let plan = both.pass();
+        assert_eq!(said(&plan, "Admin"), Some((State::Held, "LastAdministrator")));
+        assert_eq!(said_in(&plan, Backend::EksConfigMap, "Admin"), Some((State::Held, "LastAdministrator")));
+        both.roll_out();
+        both.settle();
+        assert!(both.gives(&admin()));
+    }
+
+    #[test]
     fn the_annotation_lets_it_go() {
         let mut both = with([admin()]);
         both.target.want([config("team", [])]);

@@ -23,8 +23,9 @@ pub(super) fn hold_last(
     decided: &Decided<'_>,
     overrides: &mut Overrides,
 ) -> bool {
-    let changes: Vec<&Outcome> =
-        merge.outcomes.iter().chain(&decided.outcomes).filter(|o| touches_administrator(o)).collect();
+    // With two places something new in one may overrule an administrator in the other.
+    let may_touch = |o: &&Outcome| touches_administrator(o) || (o.state.is_change() && objects.is_some());
+    let changes: Vec<&Outcome> = merge.outcomes.iter().chain(&decided.outcomes).filter(may_touch).collect();
     if request.remove_all || changes.is_empty() {
         return false;
     }
@@ -43,8 +44,11 @@ pub(super) fn hold_last(
     let only_unread = !administrators(request.places.backends, &after, &steps.made).is_empty();
     let mut held = false;
     for outcome in changes {
-        let place = (outcome.place, outcome.key.arn.clone());
-        if !last.contains(&place) || is_allowed(request, outcome) {
+        let is_meant = |(place, arn): &(Backend, String)| {
+            let touches = *place != outcome.place || touches_administrator(outcome);
+            touches && (*arn == outcome.key.arn || account_of(arn) == outcome.key.arn)
+        };
+        if !last.iter().any(is_meant) || is_allowed(request, outcome) {
             continue;
         }
         let reason = if only_unread { Reason::AdministratorNotLoaded } else { Reason::LastAdministrator };
@@ -72,10 +76,7 @@ fn administrators<E: Borrow<Entry>>(
         .map(|account| account.borrow().arn.as_str())
         .collect();
     let answers = |place: &Backend, arn: &str| match place {
-        Backend::EksConfigMap => {
-            let account = arn.split(':').nth(4).unwrap_or_default();
-            !effective.answers(arn).is_empty() || accounts.contains(account)
-        }
+        Backend::EksConfigMap => !effective.answers(arn).is_empty() || accounts.contains(account_of(arn)),
         Backend::Crd => loaded.contains_key(arn),
     };
     let mut administrators = HashSet::new();
@@ -95,6 +96,10 @@ fn administrators<E: Borrow<Entry>>(
         administrators.extend(found.into_iter().filter(first).map(|arn| (*place, arn)));
     }
     administrators
+}
+
+fn account_of(arn: &str) -> &str {
+    arn.split(':').nth(4).unwrap_or_default()
 }
 
 fn is_administrator(entry: &Entry) -> bool {
