@@ -8,6 +8,7 @@ use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, FoundConfig, Judged, Resol
 use awsiam_core::history::Record;
 use awsiam_core::ledger::{self, Writer};
 use awsiam_core::observed::Observed;
+use awsiam_core::places::Places;
 use awsiam_core::plan::{ConflictPolicy, LastAdminAllowance, Request};
 use awsiam_core::privilege::Policy;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -190,6 +191,7 @@ impl Inputs {
     pub fn request<'a>(&'a self, policy: &'a Policy) -> Request<'a> {
         Request {
             observed: &self.observed,
+            places: Places::default(),
             refs: &self.resolution.refs,
             writer: &self.writer,
             cluster_generation: self.cluster_generation,

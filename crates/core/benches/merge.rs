@@ -8,6 +8,7 @@ use awsiam_core::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs};
 use awsiam_core::ledger::Writer;
 use awsiam_core::mapping::{List, Mapping};
 use awsiam_core::observed::Observed;
+use awsiam_core::places::Places;
 use awsiam_core::plan::{self, ConflictPolicy, Plan, Request};
 use awsiam_core::privilege::Policy;
 use awsiam_core::reader;
@@ -55,6 +56,7 @@ fn writer() -> Writer {
 fn plan(observed: &Observed, refs: &Refs) -> Plan {
     plan::plan(&Request {
         observed,
+        places: Places::default(),
         refs,
         writer: &writer(),
         cluster_generation: 1,

@@ -76,7 +76,7 @@ pub struct RefusedRow {
 }
 
 /// Where the authenticator looks for mappings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Backend {
     /// `kube-system/aws-auth`
     #[serde(rename = "EKSConfigMap")]

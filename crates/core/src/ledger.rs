@@ -40,6 +40,17 @@ fn short_hash<'t>(parts: impl IntoIterator<Item = &'t str>) -> [u8; HASH_BYTES] 
     short
 }
 
+impl std::fmt::Display for MeaningHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// 16 hexadecimal digits of SHA-256 over `parts`.
+pub(crate) fn hex_hash<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
+    MeaningHash(short_hash(parts)).to_string()
+}
+
 impl KeyHash {
     /// The hash of `key`.
     #[must_use]

@@ -4,10 +4,12 @@
 mod claims;
 mod lists;
 mod remainder;
+pub(crate) mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use crate::desired::{DesiredConfig, Refs};
+use crate::desired::Backend;
+use crate::identity_mappings::Objects;
 use crate::ledger::{KeyHash, Ledger, MeaningHash, Owned};
 use crate::mapping::{Entry, Key, List, Mapping};
 use crate::plan::{Outcome, Reason, Request, State};
@@ -15,12 +17,15 @@ use crate::reader::Unreadable;
 use crate::text::Edits;
 
 pub use lists::{Lists, Side};
+use wishes::Wishes;
 
 /// Decisions that later steps of a plan put on top: planning starts again with them.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Changes that are kept back, and why.
+    /// Changes in `aws-auth` that are kept back, and why.
     pub held: HashMap<Key, (Reason, String)>,
+    /// Changes of `IAMIdentityMapping` objects that are kept back, and why.
+    pub held_objects: HashMap<Key, (Reason, String)>,
     /// Lists in which nothing is changed, and why.
     pub held_lists: BTreeMap<List, String>,
 }
@@ -44,16 +49,11 @@ pub struct Merge<'r> {
 
 /// What all decisions of one merge share.
 struct Context<'r, 'l> {
-    request: &'r Request<'r>,
+    wishes: Wishes<'r>,
     lists: &'l Lists<'l>,
     ledger: &'l Ledger,
+    objects: Option<&'l Objects<'r>>,
     overrides: &'l Overrides,
-    /// Configs by name.
-    configs: HashMap<&'r str, &'r DesiredConfig>,
-    /// Why nothing of the whole Cluster changes, if so.
-    frozen: Option<(Reason, &'static str)>,
-    /// Whether some reference does not resolve: nothing is removed.
-    unresolved: Option<&'r str>,
 }
 
 /// What a decision is about.
@@ -103,8 +103,14 @@ impl Decision {
 impl<'r> Merge<'r> {
     /// Decides everything.
     #[must_use]
-    pub fn of(request: &'r Request<'r>, lists: &Lists<'_>, ledger: &Ledger, overrides: &Overrides) -> Self {
-        let context = Context::of(request, lists, ledger, overrides);
+    pub fn of(
+        request: &'r Request<'r>,
+        lists: &Lists<'_>,
+        ledger: &Ledger,
+        objects: Option<&Objects<'r>>,
+        overrides: &Overrides,
+    ) -> Self {
+        let context = Context { wishes: Wishes::of(request), lists, ledger, objects, overrides };
         let mut merge = Merge {
             outcomes: Vec::new(),
             edits: BTreeMap::new(),
@@ -143,6 +149,7 @@ impl<'r> Merge<'r> {
             self.admitted.extend(mapping);
         }
         self.outcomes.push(Outcome {
+            place: Backend::EksConfigMap,
             key,
             config,
             field,
@@ -155,39 +162,10 @@ impl<'r> Merge<'r> {
     }
 }
 
-impl<'r, 'l> Context<'r, 'l> {
-    fn of(
-        request: &'r Request<'r>,
-        lists: &'l Lists<'l>,
-        ledger: &'l Ledger,
-        overrides: &'l Overrides,
-    ) -> Self {
-        let configs: &[DesiredConfig] = match request.refs {
-            Refs::Absent => &[],
-            Refs::Listed(configs) => configs,
-        };
-        let frozen = match request.refs {
-            _ if request.remove_all => None,
-            Refs::Absent => Some((
-                Reason::NoIdentityProviderRefs,
-                "the Cluster has no identityProviderRefs; write identityProviderRefs: [] to remove our entries, or name an AWSIamConfig",
-            )),
-            Refs::Listed(configs) => configs.first().filter(|first| !first.state.is_resolved()).map(|_| {
-                (
-                    Reason::FirstRefUnresolved,
-                    "the first AWSIamConfig of identityProviderRefs does not resolve, and it sets region, partition and backendMode; create or mend it",
-                )
-            }),
-        };
-        Self {
-            request,
-            lists,
-            ledger,
-            overrides,
-            configs: configs.iter().map(|c| (c.name.as_str(), c)).collect(),
-            frozen,
-            unresolved: configs.iter().find(|c| !c.state.is_resolved()).map(|c| c.name.as_str()),
-        }
+impl<'l> Context<'_, 'l> {
+    /// Whether mappings of a list are written to `aws-auth`; else what is ours there only waits to go.
+    fn is_home(&self, list: List) -> bool {
+        self.wishes.request.places.home(list) == Backend::EksConfigMap
     }
 
     fn owned(&self, key: &Key) -> Option<&'l Owned> {

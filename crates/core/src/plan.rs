@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::desired::{ConfigState, Refs};
+use crate::desired::{Backend, ConfigState, Refs};
 use crate::history::Record;
+use crate::identity_mappings::{Decided, Mark, Objects, Planned};
 use crate::ledger::{ConfigVersion, Ledger, LedgerError, Relation, Writer};
 use crate::mapping::{Entry, Key, List};
 use crate::merge::{Lists, Merge, Overrides};
 use crate::observed::Observed;
+use crate::places::Places;
 use crate::privilege::Policy;
 use crate::reader::Unreadable;
 
@@ -56,6 +58,8 @@ pub enum LastAdminAllowance {
 pub struct Request<'a> {
     /// `aws-auth` as read.
     pub observed: &'a Observed,
+    /// The places where mappings can stand, and the objects as read; the default is `aws-auth` alone.
+    pub places: Places<'a>,
     /// What the Cluster refers to.
     pub refs: &'a Refs,
     /// Who we are.
@@ -74,7 +78,7 @@ pub struct Request<'a> {
     pub take_over: bool,
     /// The readable history records, in any order.
     pub history: &'a [Record],
-    /// The Cluster's status says that we owned entries before: a ledger that is absent is a lost one.
+    /// The Cluster's status says that we owned entries of `aws-auth` before: a ledger that is absent is a lost one.
     pub owned_before: bool,
 }
 
@@ -109,7 +113,7 @@ pub enum Blocked {
 /// Something worth saying about the target as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Note {
-    /// The ledger of an earlier object of the same name, or one rendered offline, was taken over.
+    /// The ledger, or the objects, of an earlier Cluster of the same name, or rendered offline, were taken over.
     LedgerTakenOver {
         /// Its writer.
         from: Writer,
@@ -121,7 +125,7 @@ pub enum Note {
         /// What was wrong with it; none: it was absent.
         error: Option<LedgerError>,
     },
-    /// Entries that may have been ours before the ledger was lost.
+    /// Entries that may have been ours before the ledger was lost, and objects that lost their mark.
     PossiblyOrphaned {
         /// Their keys.
         keys: Vec<Key>,
@@ -132,6 +136,14 @@ pub enum Note {
         revision: Option<u64>,
         /// Entries of that record that do not come back.
         left_out: Vec<Key>,
+    },
+    /// `aws-auth` holds entries that are not ours, and `backendMode` does not name it: whoever relies on them can't log
+    /// in, and nodes can't join, once the authenticator runs with it.
+    NotAsked {
+        /// Foreign entries, those of nodes included.
+        foreign: usize,
+        /// Entries by which nodes join.
+        nodes: usize,
     },
     /// Earlier contents had node entries, this one has none.
     NodeEntriesLost {
@@ -184,17 +196,26 @@ pub struct Plan {
     pub before: Content,
     /// The content that is wanted; equal to `before` when nothing is to be written.
     pub after: Content,
-    /// The entries afterwards.
+    /// The entries of `aws-auth` afterwards.
     pub counts: Counts,
+    /// What happens to `IAMIdentityMapping` objects.
+    pub objects: Planned,
     /// Whether `aws-auth` exists: a change is a conditional PUT, otherwise a POST.
     pub present: bool,
 }
 
 impl Plan {
-    /// Whether something is to be written (and nothing blocks it).
+    /// Whether something is to be written to `aws-auth` (and nothing blocks it).
     #[must_use]
     pub fn has_write(&self) -> bool {
         self.blocked.is_none() && self.before != self.after
+    }
+
+    /// Whether objects are to be written or deleted. What blocks `aws-auth` does not block them, but for another
+    /// writer's ledger or a newer one, with which nothing is planned; nothing is deleted then.
+    #[must_use]
+    pub fn has_object_writes(&self) -> bool {
+        !self.objects.changes.is_empty()
     }
 
     /// The outcomes by which something changes.
@@ -212,6 +233,7 @@ impl Plan {
             before: content.clone(),
             after: content,
             counts: Counts::default(),
+            objects: Planned::default(),
             present: observed.present,
         }
     }
@@ -221,30 +243,64 @@ impl Plan {
 /// stale reads. The controller reads them directly and plans again with what it got.
 #[must_use]
 pub fn older_than_recorded(request: &Request<'_>) -> Vec<Note> {
-    let Some(Ok(ledger)) = request.observed.ledger.as_deref().map(Ledger::parse) else { return Vec::new() };
-    if ledger.writer.relation_to(request.writer) == Relation::Other {
-        return Vec::new();
-    }
-    let mut older = Vec::new();
-    let read = request.cluster_generation;
-    if ledger.writer.uid == request.writer.uid && read != 0 && read < ledger.cluster_generation {
-        let recorded = ledger.cluster_generation;
-        older.push(Note::OlderGeneration { object: "Cluster".into(), recorded, read });
-    }
-    let Refs::Listed(configs) = request.refs else { return older };
-    for config in configs.iter().filter(|c| c.state.is_resolved() && !c.uid.is_empty()) {
-        if let Some(version) = ledger.configs.get(&config.name)
-            && version.uid == config.uid
-            && config.generation < version.generation
-        {
-            older.push(Note::OlderGeneration {
-                object: config.name.clone(),
-                recorded: version.generation,
-                read: config.generation,
-            });
+    let mut recorded = Recorded::default();
+    if let Some(Ok(ledger)) = request.observed.ledger.as_deref().map(Ledger::parse)
+        && ledger.writer.relation_to(request.writer) != Relation::Other
+    {
+        recorded.cluster(request, &ledger.writer, ledger.cluster_generation);
+        for (name, version) in ledger.configs {
+            recorded.config(name, version.uid, version.generation);
         }
     }
-    older
+    for object in request.places.objects.unwrap_or_default() {
+        let mark = object.mark.as_deref().and_then(|text| Mark::parse(text).ok());
+        let Some(mark) = mark.filter(|mark| mark.writer.relation_to(request.writer) != Relation::Other)
+        else {
+            continue;
+        };
+        recorded.cluster(request, &mark.writer, mark.generation);
+        recorded.config(mark.config, mark.config_uid, mark.config_generation);
+    }
+    recorded.older(request)
+}
+
+/// The newest generations that ledger and marks name.
+#[derive(Default)]
+struct Recorded {
+    cluster: i64,
+    /// By name and uid.
+    configs: BTreeMap<(String, String), i64>,
+}
+
+impl Recorded {
+    fn cluster(&mut self, request: &Request<'_>, writer: &Writer, generation: i64) {
+        if writer.uid == request.writer.uid {
+            self.cluster = self.cluster.max(generation);
+        }
+    }
+
+    fn config(&mut self, name: String, uid: String, generation: i64) {
+        let known = self.configs.entry((name, uid)).or_default();
+        *known = generation.max(*known);
+    }
+
+    fn older(&self, request: &Request<'_>) -> Vec<Note> {
+        let mut older = Vec::new();
+        let read = request.cluster_generation;
+        if read != 0 && read < self.cluster {
+            let recorded = self.cluster;
+            older.push(Note::OlderGeneration { object: "Cluster".into(), recorded, read });
+        }
+        let Refs::Listed(configs) = request.refs else { return older };
+        for config in configs.iter().filter(|c| c.state.is_resolved() && !c.uid.is_empty()) {
+            let recorded = self.configs.get(&(config.name.clone(), config.uid.clone())).copied();
+            if let Some(recorded) = recorded.filter(|recorded| config.generation < *recorded) {
+                let (object, read) = (config.name.clone(), config.generation);
+                older.push(Note::OlderGeneration { object, recorded, read });
+            }
+        }
+        older
+    }
 }
 
 /// Decides what one pass changes on a target.
@@ -255,6 +311,10 @@ pub fn plan(request: &Request<'_>) -> Plan {
         Err(blocked) => return Plan { blocked: Some(blocked), ..Plan::nothing(request.observed) },
     };
     notes.extend(older_than_recorded(request));
+    let objects = match Objects::of(request, &mut notes) {
+        Ok(objects) => objects,
+        Err(blocked) => return Plan { blocked: Some(blocked), ..Plan::nothing(request.observed) },
+    };
     let base = recovery::base(request, &ownership, &mut notes);
     let lists = Lists::of(&base, &request.observed.binary_keys);
     let ownership = recovery::by_equality(request, &lists, ownership, &mut notes);
@@ -263,17 +323,30 @@ pub fn plan(request: &Request<'_>) -> Plan {
     }
 
     let mut overrides = Overrides::default();
-    let (merge, data) = loop {
-        let merge = Merge::of(request, &lists, &ownership.ledger, &overrides);
-        if admin::hold_last(request, &lists, &merge, &mut overrides) {
+    let objects = objects.as_ref();
+    let (merge, data, mut decided) = loop {
+        let merge = Merge::of(request, &lists, &ownership.ledger, objects, &overrides);
+        let decided = Decided::of(request, objects, &lists, &ownership.ledger, &overrides);
+        if admin::hold_last(request, &lists, objects, &merge, &decided, &mut overrides) {
             continue;
         }
         let data = result::texts(&base, &lists, &merge, &ownership.ledger);
-        if result::verify(&lists, &merge, &data, &mut overrides) {
-            break (merge, data);
+        let are_objects_right = decided.verify(objects, &mut overrides);
+        if result::verify(&lists, &merge, &data, &mut overrides) && are_objects_right {
+            break (merge, data, decided);
         }
     };
-    finish(request, &lists, &ownership, merge, data, notes)
+    notes.extend(decided.note.take());
+    let outcomes = std::mem::take(&mut decided.outcomes);
+    let planned = decided.into_planned(objects);
+    let mut plan = finish(request, &lists, &ownership, merge, data, notes);
+    plan.outcomes.extend(outcomes);
+    plan.objects = planned;
+    if plan.blocked.is_some() {
+        // What goes may rely on what can't be written.
+        plan.objects.changes.delete.clear();
+    }
+    plan
 }
 
 fn finish(
@@ -305,7 +378,11 @@ fn finish(
     let after = if creates_nothing { before.clone() } else { after };
     // What is not written need not be said at every pass.
     let written = |note: &Note| !matches!(note, Note::Recreated { .. } | Note::LedgerRebuilt { .. });
-    let notes = if after == before { notes.into_iter().filter(written).collect() } else { notes };
+    let mut notes: Vec<Note> =
+        if after == before { notes.into_iter().filter(written).collect() } else { notes };
+    if !request.places.asks(Backend::EksConfigMap) && counts.foreign > 0 {
+        notes.push(Note::NotAsked { foreign: counts.foreign, nodes: counts.nodes });
+    }
     let mut plan = Plan {
         outcomes: merge.outcomes,
         notes,
@@ -314,6 +391,7 @@ fn finish(
         after,
         before,
         counts,
+        objects: Planned::default(),
         present: request.observed.present,
     };
     if plan.has_write() {

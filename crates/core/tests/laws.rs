@@ -9,74 +9,19 @@
 mod support;
 #[path = "support/texts.rs"]
 mod texts;
+#[path = "support/wishes.rs"]
+mod wishes;
 
-use std::collections::HashSet;
-
-use awsiam_core::desired::{ConfigState, DesiredConfig, Refs};
-use awsiam_core::mapping::{List, Mapping};
+use awsiam_core::mapping::List;
 use proptest::prelude::*;
-use proptest::sample::select;
 use support::checks::{self, Texts};
-use support::{account, config, missing, role, user, with_refused};
+use wishes::wishes;
 
 fn data(text: fn(List) -> BoxedStrategy<Option<String>>) -> impl Strategy<Value = Texts> {
     (text(List::Roles), text(List::Users), text(List::Accounts)).prop_map(|(roles, users, accounts)| {
         let texts = [(List::Roles, roles), (List::Users, users), (List::Accounts, accounts)];
         texts.into_iter().filter_map(|(list, text)| Some((list.data_key().to_owned(), text?))).collect()
     })
-}
-
-fn mapping() -> impl Strategy<Value = Mapping> {
-    let username = select(vec!["a", "b", "team:{{SessionName}}", "yes", "é: x", "system:node:x"]);
-    let groups = select(vec![
-        vec![],
-        vec!["g"],
-        vec!["g", "h"],
-        vec!["system:masters"],
-        vec!["- x"],
-        vec!["system:nodes"],
-    ]);
-    (0..3u8, 0..6u8, username, groups).prop_map(|(list, n, username, groups)| match list {
-        0 => role(&format!("ours{n}"), username, &groups),
-        1 => user(&format!("ours{n}"), username.trim_start_matches("team:{{SessionName}}"), &groups),
-        _ => account(&format!("11112222333{n}")),
-    })
-}
-
-fn one_config(name: &'static str) -> impl Strategy<Value = DesiredConfig> {
-    let state = prop_oneof![
-        8 => Just(ConfigState::Usable),
-        1 => Just(ConfigState::Suspended),
-        1 => Just(ConfigState::NotFound),
-        1 => Just(ConfigState::Disagrees(vec!["partition".into()])),
-    ];
-    let refused = proptest::option::weighted(0.1, proptest::option::of(mapping().prop_map(|m| m.key())));
-    (proptest::collection::vec(mapping(), 0..6), state, refused, 1..9i64).prop_map(
-        move |(mut mappings, state, refused, generation)| {
-            let mut seen = HashSet::new();
-            mappings.retain(|mapping| seen.insert(mapping.key()));
-            mappings.sort_by_key(|mapping| mapping.list);
-            let config = match state {
-                ConfigState::NotFound => missing(name),
-                state => DesiredConfig { state, generation, ..config(name, mappings) },
-            };
-            refused.map_or_else(|| config.clone(), |key| with_refused(config.clone(), key))
-        },
-    )
-}
-
-fn refs() -> impl Strategy<Value = Refs> {
-    let configs = prop_oneof![
-        3 => one_config("team").prop_map(|c| vec![c]),
-        3 => (one_config("team"), one_config("ops")).prop_map(|(a, b)| vec![a, b]),
-        2 => (one_config("ops"), one_config("team")).prop_map(|(a, b)| vec![a, b]),
-        1 => Just(vec![]),
-    ];
-    prop_oneof![9 => configs.prop_map(Refs::Listed), 1 => Just(Refs::Absent)]
-}
-
-fn wishes() -> impl Strategy<Value = Vec<Refs>> {
-    proptest::collection::vec(refs(), 1..5)
 }
 
 /// Cases of each law; more of them with `PROPTEST_CASES`.

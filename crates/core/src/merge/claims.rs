@@ -1,8 +1,9 @@
 //! What happens to each mapping that a referenced config asks for.
 
-use super::remainder::frozen_for_its_config;
+use super::remainder::remove;
+use super::wishes::{disagreement, refused_state};
 use super::{Claimed, Context, Decision, Merge, Subject};
-use crate::desired::{ConfigState, DesiredConfig, DesiredMapping, Refs};
+use crate::desired::{Backend, ConfigState, DesiredConfig, DesiredMapping};
 use crate::ledger::{KeyHash, MeaningHash, Owned};
 use crate::mapping::{Entry, Key, List, Mapping};
 use crate::plan::{ConflictPolicy, Reason, State};
@@ -22,11 +23,7 @@ struct Claim<'c> {
 /// Decides every mapping in order; gives the keys that were claimed.
 pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Claimed {
     let mut claimed = Claimed::new();
-    let Refs::Listed(configs) = context.request.refs else { return claimed };
-    if context.request.remove_all {
-        return claimed;
-    }
-    for config in configs {
+    for config in context.wishes.claiming() {
         for DesiredMapping { mapping, field } in &config.mappings {
             let key = mapping.key();
             let hash = KeyHash::of(&key);
@@ -46,8 +43,13 @@ pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Cl
     claimed
 }
 
-/// What happens to one mapping; none if the entry is frozen for this config alone, which the remainder reports.
+/// What happens to one mapping; none if the entry is frozen for this config alone, which the remainder reports, or
+/// if the mapping is an object's, which [`crate::identity_mappings`] reports.
 fn decide_one(context: &Context<'_, '_>, claim: &Claim<'_>, claimed: &mut Claimed) -> Option<Decision> {
+    let is_home = context.is_home(claim.key.list);
+    if !is_home && (claim.owned.is_none() || claimed.contains(&claim.hash)) {
+        return None;
+    }
     if claimed.contains(&claim.hash) {
         let message = "an earlier reference of the Cluster names the same ARN; remove one of the two";
         return Some(Decision::of(State::Shadowed, Reason::Precedence, message));
@@ -55,61 +57,51 @@ fn decide_one(context: &Context<'_, '_>, claim: &Claim<'_>, claimed: &mut Claime
     if let ConfigState::Disagrees(fields) = &claim.config.state {
         let is_owner = claim.owned.is_some_and(|owned| owned.config == claim.config.name);
         let message = disagreement(claim.config, fields);
-        return (!is_owner).then(|| Decision::of(State::Refused, Reason::ConfigDisagrees, message));
+        return (!is_owner && is_home)
+            .then(|| Decision::of(State::Refused, Reason::ConfigDisagrees, message));
     }
     claimed.insert(claim.hash);
-    Some(decide_claim(context, claim))
+    decide_claim(context, claim, is_home)
 }
 
-/// How a config differs from the first reference, and what to do.
-pub(super) fn disagreement(config: &DesiredConfig, fields: &[String]) -> String {
-    format!(
-        "AWSIamConfig {} differs from the Cluster's first reference in {}; make them equal, or refer to it from another Cluster",
-        config.name,
-        fields.join(", ")
-    )
-}
-
-fn decide_claim(context: &Context<'_, '_>, claim: &Claim<'_>) -> Decision {
+fn decide_claim(context: &Context<'_, '_>, claim: &Claim<'_>, is_home: bool) -> Option<Decision> {
     if let Some((reason, message)) = refusal(context, claim) {
         let state = refused_state(&reason, claim.owned.is_some());
-        return Decision::of(state, reason, message).owned(claim.owned.cloned());
+        return Some(Decision::of(state, reason, message).owned(claim.owned.cloned()));
     }
     let wanted = Owned { config: claim.config.name.clone(), meaning: MeaningHash::of_mapping(claim.mapping) };
     let ours = claim.owned.and_then(|owned| Some((owned, context.ours(&claim.key, owned, claim.found)?)));
-    match ours {
+    if !is_home && has_moved(context, claim) {
+        let (owned, index) = ours?;
+        return Some(remove(context, &claim.key, owned, index, Reason::Moving));
+    }
+    let mut decision = match ours {
         Some((owned, index)) => keep(context, claim, wanted, owned, index),
         None => bring(context, claim, wanted),
+    };
+    if !is_home && decision.state == State::InEffect {
+        (decision.state, decision.reason) = (State::Held, Reason::Moving);
+        "its IAMIdentityMapping takes over; this entry goes when the authenticator has loaded that one and is ready everywhere with the new backendMode".clone_into(&mut decision.message);
     }
+    Some(decision)
 }
 
-/// What a mapping is that is not written for `reason`.
-fn refused_state(reason: &Reason, owned: bool) -> State {
-    match reason {
-        Reason::LastAdministrator | Reason::VerificationFailed => State::Held,
-        _ if owned => State::Frozen,
-        Reason::OtherList => State::Conflict,
-        Reason::Privilege(_) | Reason::NodeEntry => State::Refused,
-        // The rest passes: the mapping comes as soon as something else is mended.
-        _ => State::Held,
-    }
+/// Whether the object that takes the entry's place answers in its stead already.
+fn has_moved(context: &Context<'_, '_>, claim: &Claim<'_>) -> bool {
+    let is_ready = context.wishes.request.places.ready;
+    is_ready && context.objects.is_some_and(|objects| objects.gives(&claim.key, claim.mapping))
 }
 
 /// Why a mapping is not to be written, whatever stands in the list.
 fn refusal(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, String)> {
     let Claim { config, mapping, key, .. } = claim;
-    if let Some((reason, message)) = &context.frozen {
-        return Some((reason.clone(), (*message).to_owned()));
+    let general = context.wishes.refusal(config, mapping, context.overrides.held.get(key));
+    if general.is_some() {
+        return general;
     }
-    if let Some((reason, message)) = context.overrides.held.get(key) {
-        return Some((reason.clone(), message.clone()));
-    }
-    if config.state == ConfigState::Suspended {
-        let message = format!("AWSIamConfig {} is suspended; set spec.suspend to false", config.name);
-        return Some((Reason::ConfigSuspended, message));
-    }
-    if let Err(refusal) = context.request.policy.check(&context.request.writer.namespace, mapping) {
-        return Some((Reason::Privilege(refusal.clone()), refusal.to_string()));
+    if key.list == List::Accounts && !context.wishes.request.places.asks(Backend::EksConfigMap) {
+        let message = "accounts stand in aws-auth alone, which the authenticator does not ask; add EKSConfigMap to backendMode, or remove this row";
+        return Some((Reason::RuleRefused, message.to_owned()));
     }
     if !context.lists.side(key.list).is_readable() {
         let message =
@@ -136,6 +128,9 @@ fn in_the_way(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, S
             return Some((Reason::NodeEntry, message));
         }
     }
+    if let Some(object) = context.objects.and_then(|objects| objects.node_object(&key.arn)) {
+        return Some((Reason::NodeEntry, object.node_message()));
+    }
     let is_ours = || context.owned(&Key { list: other, arn: key.arn.clone() }).is_some();
     if found_there.is_empty() || is_ours() {
         return None;
@@ -152,22 +147,14 @@ fn held_by_frozen(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reaso
     if owned.config == claim.config.name || claim.found.is_empty() {
         return None;
     }
-    let (_, why) = frozen_for_its_config(context, claim.hash, owned)?;
-    let holder = context.configs.get(owned.config.as_str())?;
-    // A holder that lists the key has lost it to precedence alone.
-    if holder.state == ConfigState::Usable && holder.mappings.iter().any(|row| row.mapping.key() == claim.key)
-    {
-        return None;
-    }
-    let message = format!("the entry belongs to AWSIamConfig {} and is frozen: {why}", owned.config);
-    Some((Reason::HeldByFrozen, message))
+    context.wishes.held_by_frozen(claim.config, claim.mapping, &owned.config)
 }
 
 /// Our entry is there: keep it, or replace it.
 fn keep(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned, owned: &Owned, ours: usize) -> Decision {
     let Claim { mapping, key, .. } = claim;
     if let Some(rival) = winning_rival(context, claim, ours) {
-        return match context.request.conflicts {
+        return match context.wishes.request.conflicts {
             ConflictPolicy::Refuse => Decision::of(State::Conflict, Reason::Conflict, conflict_message(key))
                 .owned(Some(owned.clone())),
             ConflictPolicy::Adopt => {
@@ -217,6 +204,11 @@ fn replacement(
 fn bring(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned) -> Decision {
     let Claim { mapping, key, owned, found: foreign, .. } = claim;
     let Some(last) = foreign.last().copied() else {
+        if owned.is_none()
+            && let Some(decision) = overruled_object(context, claim)
+        {
+            return decision;
+        }
         if let Some((reason, message)) = context.locked(key.list) {
             return Decision::of(State::Held, reason, message).owned(owned.cloned());
         }
@@ -227,7 +219,7 @@ fn bring(context: &Context<'_, '_>, claim: &Claim<'_>, wanted: Owned) -> Decisio
         decision.admitted = true;
         return decision;
     };
-    let adopt = context.request.conflicts == ConflictPolicy::Adopt;
+    let adopt = context.wishes.request.conflicts == ConflictPolicy::Adopt;
     if answering(context, key, foreign).into_iter().all(|entry| entry.means(mapping)) {
         if !adopt {
             let message = "an entry that is not ours says the same; it stays as it is. To manage it, set conflictPolicy: Adopt on the Cluster";
@@ -283,6 +275,46 @@ fn answering<'l>(context: &Context<'_, 'l>, key: &Key, found: &[usize]) -> Vec<&
         }
     }
     answering
+}
+
+/// An object that an authenticator may ask after `aws-auth` and that our new entry would overrule.
+fn overruled_object(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<Decision> {
+    let places = &context.wishes.request.places;
+    let objects = context.objects.filter(|_| places.may_overrule(Backend::EksConfigMap, Backend::Crd))?;
+    let Claim { mapping, key, .. } = claim;
+    let foreign: Vec<_> = match key.list {
+        List::Accounts => {
+            let has_entry = |arn: &str| {
+                [List::Roles, List::Users].iter().any(|list| !context.lists.with_arn(*list, arn).is_empty())
+            };
+            objects.of_account(&key.arn, has_entry)
+        }
+        _ if objects.has_ours(key) => Vec::new(),
+        _ => objects.foreign(&key.arn).collect(),
+    };
+    let object = foreign.iter().find(|object| key.list == List::Accounts || !object.grants(mapping));
+    let Some(object) = object else {
+        let is_present = !foreign.is_empty() && places.asks(Backend::Crd);
+        let message = "an IAMIdentityMapping that is not ours says the same; it stays as it is. To manage the mapping here, remove that object";
+        return is_present.then(|| Decision::of(State::AlreadyPresent, Reason::AlreadyPresent, message));
+    };
+    let name = &object.name;
+    if !places.ready {
+        let message = format!(
+            "the authenticators that run may still ask for IAMIdentityMapping {name}, which this would overrule; it comes when all of them run with the new backendMode"
+        );
+        return Some(Decision::of(State::Held, Reason::Moving, message));
+    }
+    let message = if key.list == List::Accounts {
+        format!(
+            "IAMIdentityMapping {name} is for an identity of this account, and aws-auth, which is asked first, would overrule it; put CRD first in backendMode, or remove that object"
+        )
+    } else {
+        format!(
+            "IAMIdentityMapping {name}, which is not ours, has this ARN and says something else, and aws-auth would overrule it; remove it, or make it equal"
+        )
+    };
+    Some(Decision::of(State::Conflict, Reason::Conflict, message))
 }
 
 fn conflict_message(key: &Key) -> String {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::desired::Backend;
 use crate::mapping::{Entry, Key, Mapping};
 use crate::privilege::Refusal;
 
@@ -35,7 +36,7 @@ pub enum State {
 }
 
 impl State {
-    /// Whether `aws-auth` or the ledger changes by it.
+    /// Whether `aws-auth`, the ledger or an object changes by it.
     #[must_use]
     pub fn is_change(self) -> bool {
         matches!(self, State::Added | State::Changed | State::Repaired | State::Adopted | State::Removed)
@@ -89,6 +90,13 @@ pub enum Reason {
     Precedence,
     /// Nobody would be an administrator after it.
     LastAdministrator,
+    /// As `LastAdministrator`, and the one who comes in its place is written, but not yet read by every
+    /// authenticator: the change comes by itself.
+    AdministratorNotLoaded,
+    /// It stands in the place that `backendMode` no longer names first, and goes when the other place answers.
+    Moving,
+    /// Somebody deletes the object, and a finalizer holds it.
+    BeingDeleted,
     /// Its YAML anchor is used outside of it.
     Anchored,
     /// The text can't be edited without touching other bytes.
@@ -124,6 +132,9 @@ impl Reason {
             Reason::HeldByFrozen => "HeldByFrozen",
             Reason::Precedence => "Precedence",
             Reason::LastAdministrator => "LastAdministrator",
+            Reason::AdministratorNotLoaded => "AdministratorNotLoaded",
+            Reason::Moving => "Moving",
+            Reason::BeingDeleted => "BeingDeleted",
             Reason::Anchored => "Anchored",
             Reason::TextNotEditable => "TextNotEditable",
             Reason::VerificationFailed => "VerificationFailed",
@@ -134,6 +145,9 @@ impl Reason {
 /// What happens to one entry or mapping, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Outcome {
+    /// The place it speaks of. While a mapping moves from one to the other there is an outcome for each.
+    #[serde(skip_serializing_if = "is_aws_auth")]
+    pub place: Backend,
     /// Its key.
     pub key: Key,
     /// The AWSIamConfig it comes from.
@@ -155,6 +169,11 @@ pub struct Outcome {
     /// What is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Mapping>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_aws_auth(place: &Backend) -> bool {
+    *place == Backend::EksConfigMap
 }
 
 impl Outcome {

@@ -10,6 +10,7 @@ use awsiam_core::history::Record;
 use awsiam_core::ledger::{Ledger, Writer};
 use awsiam_core::mapping::{Entry, Key, List, Mapping};
 use awsiam_core::observed::Observed;
+use awsiam_core::places::Places;
 use awsiam_core::plan::{self, ConflictPolicy, LastAdminAllowance, Outcome, Plan, Reason, Request, State};
 use awsiam_core::privilege::Policy;
 use awsiam_core::reader;
@@ -184,6 +185,7 @@ impl Target {
     pub fn request(&self) -> Request<'_> {
         Request {
             observed: &self.observed,
+            places: Places::default(),
             refs: &self.refs,
             writer: &self.writer,
             cluster_generation: self.generation,
