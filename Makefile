@@ -33,7 +33,8 @@ say = @echo "==> $(1)" >&2
 ##@ The two to start with
 
 .PHONY: demo
-demo: control-plane ## show the operator at work on a real API server (KEEP=1 leaves it running)
+demo: prerequisites ## show the operator at work on a real API server (KEEP=1 leaves it running)
+	@tests/control-plane/build etcd kube-apiserver kubectl helm >/dev/null
 	$(call say,building awsiam and the demo)
 	cargo build $(LOCKED) --workspace --bins
 	KEEP="$(KEEP)" $(TARGET)/debug/demo

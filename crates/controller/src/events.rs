@@ -180,9 +180,10 @@ fn note(note: &Note) -> Option<Said> {
                 named(left_out.iter().map(ToString::to_string))
             ),
         ),
-        Note::PossiblyOrphaned { .. } | Note::NodeEntriesLost { .. } | Note::OlderGeneration { .. } => {
-            return None;
-        }
+        Note::PossiblyOrphaned { .. }
+        | Note::NodeEntriesLost { .. }
+        | Note::NotAsked { .. }
+        | Note::OlderGeneration { .. } => return None,
     };
     let kind = if matches!(note, Note::Recreated { revision: None, .. }) {
         EventType::Normal
