@@ -8,6 +8,7 @@ use crate::files::FileError;
 use crate::selection::SelectionError;
 use crate::verb::diff::DiffError;
 use crate::verb::kubeconfig::KubeconfigError;
+use crate::verb::render::authenticator::AuthenticatorError;
 
 /// Why a verb could not do its work.
 #[derive(Debug, Error)]
@@ -36,6 +37,9 @@ pub(crate) enum Error {
     /// The user kubeconfig.
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),
+    /// The authenticator's objects.
+    #[error(transparent)]
+    Authenticator(#[from] AuthenticatorError),
     /// What we print.
     #[error("can't write the output: {0}")]
     Output(#[from] std::io::Error),

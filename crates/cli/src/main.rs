@@ -7,6 +7,7 @@ mod current;
 mod error;
 mod files;
 mod finding;
+mod images;
 mod manifests;
 mod object;
 mod paint;

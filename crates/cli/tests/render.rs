@@ -151,3 +151,45 @@ fn where_nothing_is_there_and_nothing_is_asked_for_nothing_is_printed() {
     assert_eq!((run.code, run.stdout.as_str()), (0, ""));
     assert!(run.stderr.contains("there is no aws-auth, and nothing to put into one"), "{}", run.stderr);
 }
+
+#[test]
+fn the_authenticators_objects_are_printed_without_a_key() {
+    let run = awsiam(&[
+        "render",
+        "authenticator",
+        "-f",
+        "../../../../examples",
+        "-o",
+        "json",
+        "--probe-image",
+        "r/awsiam:1",
+    ]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let documents = run.json();
+    let kinds: Vec<&str> =
+        documents.as_array().unwrap().iter().map(|d| d["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Secret", "DaemonSet"]);
+    let containers = &documents[5]["spec"]["template"]["spec"]["containers"];
+    assert_eq!(containers[1]["image"], json!("r/awsiam:1"));
+    assert!(!run.stdout.contains("PRIVATE KEY"));
+}
+
+#[test]
+fn what_hinders_the_authenticator_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = std::fs::read_to_string(files().join("../../../../examples/local-cluster.yaml")).unwrap();
+    for (block, words) in [
+        ("mode: External", "somebody else runs its authenticator"),
+        (
+            "image: evil.example.com/x",
+            "spec.iamAuthenticator.image \"evil.example.com/x\" does not start with",
+        ),
+    ] {
+        let file = folder.path().join("cluster.yaml");
+        let text = example.replacen("spec:\n", &format!("spec:\n  iamAuthenticator:\n    {block}\n"), 1);
+        std::fs::write(&file, text).unwrap();
+        let run = awsiam(&["render", "authenticator", "-f", file.to_str().unwrap()]);
+        assert_eq!(run.code, 2, "{}", run.stdout);
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+}

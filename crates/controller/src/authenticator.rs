@@ -12,10 +12,11 @@ mod seen;
 
 use std::sync::Arc;
 
+use awsiam_api::authenticator::{ProxyVariable, Resources};
 use awsiam_api::resolve::Settings;
 use awsiam_api::{AuthenticatorMode, Cluster};
 use awsiam_authenticator::facts::Facts;
-use awsiam_authenticator::image::{ImageError, choose};
+use awsiam_authenticator::image::{ImageError, ImagePolicy, choose};
 use awsiam_authenticator::objects::{Objects, default_resources, objects};
 use awsiam_authenticator::rollout::{self, Readiness};
 use awsiam_authenticator::{cluster_id, names};
@@ -120,7 +121,9 @@ async fn run(
     let Some(id) = id_of(seen, &operator.management) else {
         return Ok(vec![conditions::no_cluster_id()]);
     };
-    let facts = match facts(operator, cluster, settings, &id) {
+    let options = &operator.options;
+    let made = facts(cluster, settings, &id, &options.images, options.probe_image.clone());
+    let facts = match made {
         Ok(facts) => facts,
         Err(error) => return Ok(vec![conditions::image(&error)]),
     };
@@ -181,10 +184,20 @@ fn id_of(seen: &Seen, management: &str) -> Option<String> {
     recorded.or_else(configured).or_else(|| cluster_id::derive(management))
 }
 
-fn facts(operator: &Operator, cluster: &Cluster, settings: &Settings, id: &str) -> Result<Facts, ImageError> {
+/// What the objects of a Cluster's target are made from.
+///
+/// # Errors
+/// [`ImageError`] when no image may run.
+pub fn facts(
+    cluster: &Cluster,
+    settings: &Settings,
+    id: &str,
+    images: &ImagePolicy,
+    probe_image: Option<String>,
+) -> Result<Facts, ImageError> {
     let block = cluster.spec.authenticator();
     let version = cluster.spec.kubernetes_version.as_deref();
-    let variable = |v: &awsiam_api::authenticator::ProxyVariable| EnvVar {
+    let variable = |v: &ProxyVariable| EnvVar {
         name: v.name.clone(),
         value: Some(v.value.clone()),
         ..EnvVar::default()
@@ -194,12 +207,9 @@ fn facts(operator: &Operator, cluster: &Cluster, settings: &Settings, id: &str) 
         region: settings.region.clone(),
         partition: settings.partition,
         backends: settings.backends.clone(),
-        image: choose(block.image.as_deref(), version, &operator.options.images)?,
-        probe_image: operator.options.probe_image.clone(),
-        resources: block
-            .resources
-            .as_ref()
-            .map_or_else(default_resources, awsiam_api::authenticator::Resources::to_requirements),
+        image: choose(block.image.as_deref(), version, images)?,
+        probe_image,
+        resources: block.resources.as_ref().map_or_else(default_resources, Resources::to_requirements),
         env: block.env.iter().map(variable).collect(),
         taints: cluster.spec.taints().to_vec(),
     })

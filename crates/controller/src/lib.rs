@@ -20,6 +20,7 @@ mod target;
 mod watched;
 mod watches;
 
+pub use authenticator::facts as authenticator_facts;
 pub use awsiam_authenticator::image::ImagePolicy;
 pub use error::{Error, StartError};
 pub use operator::run;

@@ -7,7 +7,6 @@ mod signals;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use awsiam_controller::ImagePolicy;
 use awsiam_controller::{LocalCluster, Options, StartError};
 use clap::{Args, ValueEnum};
 use thiserror::Error;
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::arguments::VERSION;
 use crate::connection::{self, ConnectionArguments, ConnectionError};
+use crate::images::ImageArguments;
 use crate::privileges::PrivilegeArguments;
 
 /// How long an answer may stay silent: longer than the API server leaves a watch without a word, after
@@ -47,21 +47,6 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 
-    /// The image of awsiam, for the probe that runs beside the authenticator and tells whether it can load the
-    /// mappings. The chart gives its own image. Without it nobody looks
-    #[arg(long, value_name = "IMAGE")]
-    probe_image: Option<String>,
-
-    /// What an image that a Cluster names in spec.iamAuthenticator.image must start with, separated by commas.
-    /// Without it: the public images of EKS Distro and of the authenticator's own releases
-    #[arg(long, value_name = "PREFIX,…", value_delimiter = ',')]
-    allowed_image_prefixes: Vec<String>,
-
-    /// A mirror that stands in for public.ecr.aws/eks-distro, where the authenticator's images come from, such as
-    /// registry.example.com/eks-distro
-    #[arg(long, value_name = "REGISTRY")]
-    image_mirror: Option<String>,
-
     /// Seconds by which the clock is to be ahead
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 0, allow_negative_numbers = true)]
     clock_ahead: i64,
@@ -72,6 +57,9 @@ pub(crate) struct Arguments {
 
     #[command(flatten)]
     connection: ConnectionArguments,
+
+    #[command(flatten)]
+    images: ImageArguments,
 
     #[command(flatten)]
     privileges: PrivilegeArguments,
@@ -111,16 +99,6 @@ fn start_words(error: &StartError) -> String {
 }
 
 impl Arguments {
-    fn images(&self) -> ImagePolicy {
-        let mut policy = ImagePolicy { mirror: self.image_mirror.clone(), ..ImagePolicy::default() };
-        if !self.allowed_image_prefixes.is_empty() {
-            policy.allowed_prefixes.clone_from(&self.allowed_image_prefixes);
-        }
-        // What an administrator mirrors is allowed by that.
-        policy.allowed_prefixes.extend(self.image_mirror.clone());
-        policy
-    }
-
     fn options(&self, api_server_ca: String) -> Options {
         Options {
             local_cluster: self.local_cluster.clone(),
@@ -128,8 +106,8 @@ impl Arguments {
             policy: self.privileges.policy(),
             resync: self.resync,
             instance: std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()),
-            images: self.images(),
-            probe_image: self.probe_image.clone().filter(|image| !image.is_empty()),
+            images: self.images.policy(),
+            probe_image: self.images.probe_image(),
             api_server_ca,
             clock_ahead: self.clock_ahead,
             hang_after_writes: self.hang_after_writes,

@@ -1,5 +1,7 @@
 //! `awsiam render`: what a target would get, from files alone. Needs no cluster.
 
+pub(crate) mod authenticator;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     AwsAuth(AwsAuthArguments),
+    Authenticator(authenticator::Arguments),
 }
 
 /// Print the ConfigMap kube-system/aws-auth that would result
@@ -82,8 +85,10 @@ struct AwsAuthArguments {
 /// # Errors
 /// When a file cannot be read, or it is not clear which Cluster is meant.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let What::AwsAuth(arguments) = &arguments.what;
-    arguments.run()
+    match &arguments.what {
+        What::AwsAuth(arguments) => arguments.run(),
+        What::Authenticator(arguments) => arguments.run(),
+    }
 }
 
 impl AwsAuthArguments {
