@@ -96,7 +96,7 @@ pub(super) async fn is_unset(target: &Target, seen: &Seen) -> Result<Option<bool
     Ok(match target.api_server.webhook(&target.client).await? {
         Webhook::Absent => Some(true),
         Webhook::Unknown => None,
-        Webhook::Asked | Webhook::Refused | Webhook::NotTrusted => Some(false),
+        Webhook::Asked | Webhook::Unanswered | Webhook::NotTrusted | Webhook::SomethingElse => Some(false),
     })
 }
 

@@ -209,7 +209,12 @@ pub(super) fn api_server(webhook: Webhook, without_flag: &[String], cluster: &Cl
             reasons::CONFIGURED,
             "an API server that was asked asks the authenticator and is answered",
         ),
-        Webhook::Refused => no(
+        Webhook::SomethingElse => no(
+            API_SERVER_CONFIGURED,
+            reasons::OTHER_WEBHOOK,
+            format!("the API server asks another webhook than the authenticator; it can ask one only. If the authenticator is to be that one, {how}"),
+        ),
+        Webhook::Unanswered => no(
             API_SERVER_CONFIGURED,
             reasons::WEBHOOK_UNREACHABLE,
             "the API server asks on 127.0.0.1:21362 and nothing answers; see condition AuthenticatorReady",
