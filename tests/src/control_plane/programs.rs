@@ -10,7 +10,7 @@ const FOLDER_VARIABLE: &str = "AWSIAM_CONTROL_PLANE_BIN";
 
 /// The folder that holds all of `programs`. Where they are not built yet this takes minutes, with progress on standard
 /// error; otherwise milliseconds.
-pub(super) fn folder_with(programs: &[&str]) -> Result<PathBuf, ControlPlaneError> {
+pub(crate) fn folder_with(programs: &[&str]) -> Result<PathBuf, ControlPlaneError> {
     match std::env::var_os(FOLDER_VARIABLE) {
         Some(folder) => ready_folder(PathBuf::from(folder), programs),
         None => built_folder(programs),
