@@ -8,7 +8,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
-# Programs that are built once and outlive `make clean`: the test control plane, cargo-deny, cargo-fuzz.
+# Programs that are built once and outlive `make clean`: the test control plane and node, moto, cargo-deny, cargo-fuzz.
 XDG_CACHE_HOME ?= $(HOME)/.cache
 AWSIAM_CACHE ?= $(XDG_CACHE_HOME)/awsiam
 export AWSIAM_CACHE
@@ -90,6 +90,10 @@ deny-advisories: prerequisites $(CARGO_DENY) ## known vulnerabilities of depende
 	$(call say,advisories)
 	$(CARGO_DENY) --all-features check advisories
 
+.PHONY: check-no-leftovers
+check-no-leftovers: ## nothing is left of earlier tests: processes, mounts, network devices, cgroups, folders
+	scripts/check-no-leftovers
+
 .PHONY: check-clean
 check-clean: prerequisites ## `make check` in a fresh clone with empty caches
 	scripts/check-clean
@@ -97,8 +101,13 @@ check-clean: prerequisites ## `make check` in a fresh clone with empty caches
 ##@ More tests
 
 .PHONY: control-plane
-control-plane: prerequisites ## build etcd, kube-apiserver and the other test programs (cached)
+control-plane: prerequisites ## build etcd, kube-apiserver, kubelet and the other test programs (cached)
 	@tests/control-plane/build >/dev/null
+
+# Needs python3 with venv; a test that wants it says so where it is missing.
+.PHONY: sts
+sts: ## install moto and the AWS CLI, which play AWS in the tests (cached)
+	@tests/sts/build >/dev/null
 
 # Some tests run the program itself, so it is built before them, and with the same features.
 .PHONY: programs

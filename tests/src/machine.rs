@@ -26,6 +26,8 @@ use self::node::Node;
 use crate::cache;
 use crate::control_plane::supervised::{Entrance, Folder};
 use crate::control_plane::{ControlPlane, Options, place::Place};
+use crate::login::{self, WhoAmI};
+use crate::sts::{Identity, Sts};
 
 /// How long a machine waits for another one of this computer to end. One lives for a minute or two.
 const TURN_DEADLINE: Duration = Duration::from_mins(15);
@@ -53,9 +55,9 @@ impl Machine {
         let programs = ["kubelet", "kube-proxy", "pause", "kubectl"];
         let bin = crate::control_plane::programs::folder_with(&programs)?;
         let turn = turn().await?;
-        let cgroups = cgroups::make()?;
-        let folder = Folder::temporary_with("awsiam-machine-", &cgroups)
+        let folder = Folder::temporary_with("awsiam-machine-", &cgroups::roots())
             .map_err(MachineError::file("create", &std::env::temp_dir()))?;
+        cgroups::make(folder.path())?;
         Self::start_in(folder, &bin, turn).await
     }
 
@@ -102,6 +104,15 @@ impl Machine {
         self.entrance().command(program)
     }
 
+    /// [`login::whoami`] on it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn whoami(&self, sts: &Sts, kubeconfig: &Path, identity: &Identity) -> Result<WhoAmI, String> {
+        login::whoami(&self.control_plane, sts, kubeconfig, identity)
+    }
+
     /// Gives the node an image from a docker archive, as [`crate::image::Image`] writes them.
     ///
     /// # Errors
@@ -115,6 +126,12 @@ impl Machine {
     #[must_use]
     pub fn pod_logs(&self) -> PathBuf {
         node::pod_logs(self.folder())
+    }
+
+    /// The words that take a command line inside, for somebody at a terminal.
+    #[must_use]
+    pub fn entrance_words(&self) -> String {
+        self.entrance().to_string()
     }
 
     fn entrance(&self) -> Entrance {

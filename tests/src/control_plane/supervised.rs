@@ -6,10 +6,10 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::{fmt, io};
 
 /// Runs `"$@"` until it ends by itself or standard input is closed, and ends as the program ended.
 const RUN_UNTIL_STDIN_CLOSES: &str = r#"
@@ -65,6 +65,13 @@ impl Entrance {
         let mut command = Command::new(first);
         command.args(rest).arg(program);
         command
+    }
+}
+
+impl fmt::Display for Entrance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.0.iter().map(|word| word.to_string_lossy()).collect();
+        write!(formatter, "{}", words.join(" "))
     }
 }
 
@@ -142,9 +149,12 @@ impl Folder {
         Self::temporary_with("awsiam-control-plane-", &[])
     }
 
-    /// A new folder as before, whose name starts with `prefix`; where it goes the `cgroups` go too, even if it is kept.
-    pub(crate) fn temporary_with(prefix: &str, cgroups: &[PathBuf]) -> io::Result<Self> {
+    /// A new folder as before, whose name starts with `prefix`. The cgroup folders of the same name below `cgroup_roots`
+    /// go too, even if it is kept.
+    pub(crate) fn temporary_with(prefix: &str, cgroup_roots: &[PathBuf]) -> io::Result<Self> {
         let path = tempfile::Builder::new().prefix(prefix).tempdir()?.keep();
+        let name = path.file_name().unwrap_or_default();
+        let cgroups = cgroup_roots.iter().map(|root| root.join(name));
         let mut shell = shell(&Entrance::default(), REMOVE_WHEN_STDIN_CLOSES, Stdio::null(), Stdio::null());
         let shell = shell.arg(&path).args(cgroups).spawn()?;
         Ok(Self { path, shell: Some(shell) })

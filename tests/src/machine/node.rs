@@ -238,7 +238,7 @@ fn kubelet_settings(folder: &Path) -> Value {
         // Version 1 still works, but must be asked for.
         "failCgroupV1": false,
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": format!("/{}", cgroups::NAME),
+        "cgroupRoot": cgroups::path(folder),
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         // The machine's disk is not ours to watch over.
