@@ -39,9 +39,10 @@ demo: control-plane ## show the operator at work on a real API server (KEEP=1 le
 	KEEP="$(KEEP)" $(TARGET)/debug/demo
 
 .PHONY: test
-test: control-plane programs ## run all tests, those on a real API server among them
+test: control-plane sts programs ## run all tests, those on a real API server among them
 	$(call say,running the tests)
 	cargo test $(LOCKED) --workspace
+	@$(TARGET)/debug/machine --check
 
 ##@ What CI blocks on
 
@@ -104,9 +105,8 @@ check-clean: prerequisites ## `make check` in a fresh clone with empty caches
 control-plane: prerequisites ## build etcd, kube-apiserver, kubelet and the other test programs (cached)
 	@tests/control-plane/build >/dev/null
 
-# Needs python3 with venv; a test that wants it says so where it is missing.
 .PHONY: sts
-sts: ## install moto and the AWS CLI, which play AWS in the tests (cached)
+sts: prerequisites ## install moto and the AWS CLI, which play AWS in the tests (cached)
 	@tests/sts/build >/dev/null
 
 # Some tests run the program itself, so it is built before them, and with the same features.
@@ -120,8 +120,9 @@ oracle: control-plane ## compare the reader of aws-auth with the authenticator's
 	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle
 
 .PHONY: test-long
-test-long: control-plane programs ## all tests, the long variants too (about half an hour)
+test-long: control-plane sts programs ## all tests, the long variants too (about half an hour)
 	AWSIAM_LONG=1 cargo test $(LOCKED) --workspace
+	@$(TARGET)/debug/machine --check
 
 .PHONY: fuzz
 fuzz: prerequisites $(CARGO_FUZZ) ## fuzz read, merge and verify: FUZZ_SECONDS (600) per target

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(90);
 #[tokio::test]
 async fn pods_run_reach_the_api_server_and_go_with_the_machine() {
     let machine = match Machine::start().await {
-        Err(error @ MachineError::Missing(_)) => return skipped(&error),
+        Err(error @ MachineError::Missing(_)) => return requirements::tell_skipped("machine", &error),
         started => started.unwrap(),
     };
     let plane = machine.control_plane();
@@ -65,7 +65,7 @@ async fn pods_run_reach_the_api_server_and_go_with_the_machine() {
 #[test]
 fn a_killed_test_leaves_nothing_of_its_machine() {
     if let Err(error) = requirements::check() {
-        return skipped(&error);
+        return requirements::tell_skipped("machine", &error);
     }
     let (mut child, folder) = machine_in_another_process();
     let running = left_of(&folder).join("\n");
@@ -80,11 +80,6 @@ fn a_killed_test_leaves_nothing_of_its_machine() {
         std::thread::sleep(Duration::from_millis(20));
     }
     eprintln!("all gone {:.1?} after the kill", killed.elapsed());
-}
-
-/// Not by a macro: this has to be seen even though the test passes.
-fn skipped(error: &MachineError) {
-    writeln!(std::io::stderr(), "SKIPPED in machine: {error}").unwrap();
 }
 
 /// The `machine` program, ready, and its machine's folder.

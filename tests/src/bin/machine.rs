@@ -1,12 +1,19 @@
-//! Runs a test machine with a real node to try things on, until Ctrl-C or SIGTERM.
+//! Runs a test machine with a real node to try things on, until Ctrl-C or SIGTERM. With `--check` it only says whether
+//! this computer can run one, and which tests did without.
 
 use std::error::Error;
 
-use awsiam_tests::machine::Machine;
+use awsiam_tests::machine::{Machine, requirements};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().nth(1).as_deref() == Some("--check") {
+        if let Err(error) = requirements::check() {
+            requirements::tell_skipped("machine and login, where they run pods", &error);
+        }
+        return Ok(());
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let machine = Machine::start().await?;

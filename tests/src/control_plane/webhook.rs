@@ -1,6 +1,6 @@
 //! The API server's token webhook: the file that it reads, and the flags that name it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,8 +33,7 @@ impl ControlPlane {
         self.folder().join("webhook.kubeconfig")
     }
 
-    /// Writes `kubeconfig` into [`ControlPlane::webhook_file`] and starts the API server anew with the flags that name
-    /// it; answers of the webhook are kept for 5 s. Other arguments given before are replaced.
+    /// Writes `kubeconfig` into [`ControlPlane::webhook_file`], and then as [`ControlPlane::use_webhook_file`].
     ///
     /// # Errors
     ///
@@ -42,6 +41,16 @@ impl ControlPlane {
     pub async fn use_webhook(&mut self, kubeconfig: &str) -> Result<(), ControlPlaneError> {
         let file = self.webhook_file();
         std::fs::write(&file, kubeconfig).map_err(ControlPlaneError::file("write", &file))?;
+        self.use_webhook_file(&file).await
+    }
+
+    /// Starts the API server anew with the flags that name `file`, a path where it runs; answers of the webhook are
+    /// kept for 5 s. Other arguments given before are replaced.
+    ///
+    /// # Errors
+    ///
+    /// Where the API server isn't ready in time, as without that file.
+    pub async fn use_webhook_file(&mut self, file: &Path) -> Result<(), ControlPlaneError> {
         self.stop_api_server();
         self.set_api_server_arguments(vec![
             format!("--authentication-token-webhook-config-file={}", file.display()),

@@ -21,17 +21,19 @@ pub(super) const API_SERVER_PORT: u16 = 6443;
 /// For what takes milliseconds.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Runs in the new namespaces, with the machine's folder as `$1` and the program that stays as `$2`. What the
-/// programs would write below /var goes into memory, over what is there.
+/// Runs in the new namespaces, with the machine's folder as `$1` and the program that stays as `$2`. What is
+/// written to the system's folders, by a program or by a pod with a host path, goes into memory.
 const SET_UP: &str = r#"
 set -e
 read -r pid _ </proc/self/stat # still the outer /proc: our process id out there
 echo awsiam-node >/proc/sys/kernel/hostname
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /run
-for folder in lib log; do
-  mkdir -p "/run/var/$folder/upper" "/run/var/$folder/work"
-  mount -t overlay -o "lowerdir=/var/$folder,upperdir=/run/var/$folder/upper,workdir=/run/var/$folder/work" overlay "/var/$folder"
+for folder in etc opt var/lib var/log; do
+  upper=/run/upper/$folder
+  work=/run/work/$folder
+  mkdir -p "$upper" "$work"
+  mount -t overlay -o "lowerdir=/$folder,upperdir=$upper,workdir=$work" overlay "/$folder"
 done
 mount --make-rshared /
 ip link set lo up
