@@ -40,7 +40,7 @@ ip link set lo up
 echo 1 >/proc/sys/net/ipv4/ip_forward
 echo "$pid" >"$1/holder.part"
 mv "$1/holder.part" "$1/holder"
-exec "$2"
+exec "$2" "$1" # its argument is for whoever looks for what is left
 "#;
 
 /// The running holder. When it is dropped everything inside is killed.
