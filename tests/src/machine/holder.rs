@@ -104,8 +104,10 @@ impl Holder {
         ip(&outside, &["link", "set", DEVICE, "up"])?;
         ip(&inside, &["address", "add", &theirs, "dev", "eth0"])?;
         ip(&inside, &["link", "set", "eth0", "up"])?;
-        // Nothing is reached through it, but a node without a default route has no address of its own.
-        ip(&inside, &["route", "add", "default", "via", &gateway])
+        // Nobody is reached through it, but without it an address of a Service has no route that could be changed.
+        ip(&inside, &["route", "add", "default", "via", &gateway])?;
+        // Who asks for EC2's instance metadata learns at once that there is none, and not after seconds of silence.
+        ip(&inside, &["route", "add", "unreachable", "169.254.0.0/16"])
     }
 }
 
