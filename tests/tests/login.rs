@@ -113,11 +113,18 @@ async fn aws_identities_log_in_through_an_authenticator_beside_the_api_server() 
     let authority = plane.folder().join("sts-authority.crt");
     std::fs::write(&authority, sts.authority()).unwrap();
     let mut environment = sts.server_environment();
+    environment.push(no_metadata());
     environment.push(("SSL_CERT_FILE".to_owned(), authority.display().to_string()));
     let process = Process::start(&plane, &kubeconfig, CLUSTER_ID, &serving, &environment).await.unwrap();
     let webhook = ControlPlane::webhook_kubeconfig(process.url(), &serving.authority);
     plane.use_webhook(&webhook).await.unwrap();
     everybody_is_who_they_should_be(&plane, &sts).await;
+}
+
+/// Saves time, and nothing else: without it the server asks for EC2's instance metadata for four seconds after it began
+/// to listen, and answers nobody meanwhile.
+fn no_metadata() -> (String, String) {
+    ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned())
 }
 
 fn accounts() -> Accounts {
@@ -221,6 +228,7 @@ fn daemon_set(image: &str, state: &Path, sts: &Sts) -> serde_json::Value {
     let environment: Vec<_> = sts
         .server_environment()
         .into_iter()
+        .chain([no_metadata()])
         .map(|(name, value)| json!({ "name": name, "value": value }))
         .collect();
     let container = json!({

@@ -31,7 +31,9 @@ async fn each_state_of_the_webhook_has_an_answer_of_its_own() {
     let version = plane.client().apiserver_version().await.unwrap().git_version;
     let serving = Serving::new().unwrap();
     let kubeconfig = plane.kubeconfig_path().to_owned();
-    let process = Process::start(&plane, &kubeconfig, "answers", &serving, &[]).await.unwrap();
+    // It would look for EC2's metadata service before it answers.
+    let no_metadata = [("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned())];
+    let process = Process::start(&plane, &kubeconfig, "answers", &serving, &no_metadata).await.unwrap();
     let url = process.url().to_owned();
     let mut seen = BTreeMap::new();
 
