@@ -8,7 +8,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
 
-# Programs that are built once and outlive `make clean`: the test control plane, cargo-deny, cargo-fuzz.
+# Programs that are built once and outlive `make clean`: the test control plane and node, moto, cargo-deny, cargo-fuzz.
 XDG_CACHE_HOME ?= $(HOME)/.cache
 AWSIAM_CACHE ?= $(XDG_CACHE_HOME)/awsiam
 export AWSIAM_CACHE
@@ -40,9 +40,10 @@ demo: prerequisites ## show the operator at work on a real API server (KEEP=1 le
 	KEEP="$(KEEP)" $(TARGET)/debug/demo
 
 .PHONY: test
-test: control-plane programs ## run all tests, those on a real API server among them
+test: control-plane sts programs ## run all tests, those on a real API server among them
 	$(call say,running the tests)
 	cargo test $(LOCKED) --workspace
+	@$(TARGET)/debug/machine --check
 
 ##@ What CI blocks on
 
@@ -91,6 +92,10 @@ deny-advisories: prerequisites $(CARGO_DENY) ## known vulnerabilities of depende
 	$(call say,advisories)
 	$(CARGO_DENY) --all-features check advisories
 
+.PHONY: check-no-leftovers
+check-no-leftovers: ## nothing is left of earlier tests: processes, mounts, network devices, cgroups, folders
+	scripts/check-no-leftovers
+
 .PHONY: check-clean
 check-clean: prerequisites ## `make check` in a fresh clone with empty caches
 	scripts/check-clean
@@ -98,22 +103,28 @@ check-clean: prerequisites ## `make check` in a fresh clone with empty caches
 ##@ More tests
 
 .PHONY: control-plane
-control-plane: prerequisites ## build etcd, kube-apiserver and the other test programs (cached)
+control-plane: prerequisites ## build etcd, kube-apiserver, kubelet and the other test programs (cached)
 	@tests/control-plane/build >/dev/null
+
+.PHONY: sts
+sts: prerequisites ## install moto and the AWS CLI, which play AWS in the tests (cached)
+	@tests/sts/build >/dev/null
 
 # Some tests run the program itself, so it is built before them, and with the same features.
 .PHONY: programs
 programs: prerequisites
 	$(call say,building awsiam and its tests)
 	cargo build $(LOCKED) --workspace --bins --tests
+	cargo rustc $(LOCKED) -p awsiam --profile image --bin awsiam -- -C target-feature=+crt-static
 
 .PHONY: oracle
 oracle: control-plane ## compare the reader of aws-auth with the authenticator's own
 	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle
 
 .PHONY: test-long
-test-long: control-plane programs ## all tests, the long variants too (about half an hour)
+test-long: control-plane sts programs ## all tests, the long variants too (about half an hour)
 	AWSIAM_LONG=1 cargo test $(LOCKED) --workspace
+	@$(TARGET)/debug/machine --check
 
 .PHONY: fuzz
 fuzz: prerequisites $(CARGO_FUZZ) ## fuzz read, merge and verify: FUZZ_SECONDS (600) per target

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::control_plane::certificates::Authority;
 use crate::control_plane::servers::{free_port, until};
-use crate::control_plane::supervised::Program;
+use crate::control_plane::supervised::{Entrance, Program};
 use crate::control_plane::{ControlPlane, ControlPlaneError, programs};
 
 const PROGRAM: &str = "kubeadm-control-plane";
@@ -43,7 +43,7 @@ impl ClusterApi {
     pub async fn start(control_plane: &ControlPlane) -> Result<Self, ControlPlaneError> {
         let bin = programs::folder_with(&[PROGRAM])?;
         let folder = control_plane.folder().join("cluster-api");
-        let authority = Authority::new()?;
+        let authority = Authority::new("awsiam-test-cluster-api")?;
         write_certificate(&folder, &authority)?;
         let (webhooks, health) = (free_port()?, free_port()?);
         let client = control_plane.client();
@@ -61,7 +61,7 @@ impl ClusterApi {
             "--skip-crd-migration-phases=StorageVersionMigration,CleanupManagedFields".to_owned(),
         ];
         let log = control_plane.folder().join(format!("{PROGRAM}.log"));
-        let mut manager = Program::start(&bin.join(PROGRAM), &arguments, &log)
+        let mut manager = Program::start(&Entrance::default(), &bin.join(PROGRAM), &arguments, &[], &log)
             .map_err(|source| ControlPlaneError::Spawn { program: PROGRAM.to_owned(), source })?;
         until(&mut [&mut manager], async || is_ready(health)).await?;
         Ok(Self { _manager: manager })
@@ -82,7 +82,7 @@ impl Site<'_> {
 }
 
 fn write_certificate(folder: &Path, authority: &Authority) -> Result<(), ControlPlaneError> {
-    let identity = authority.server(&["127.0.0.1"])?;
+    let identity = authority.server("kubeadm-control-plane", &["127.0.0.1"])?;
     std::fs::create_dir_all(folder).map_err(ControlPlaneError::file("create", folder))?;
     for (name, text) in [("tls.crt", identity.certificate), ("tls.key", identity.key)] {
         let path = folder.join(name);

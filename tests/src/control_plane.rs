@@ -17,11 +17,13 @@
 mod audit;
 pub(crate) mod certificates;
 mod error;
-mod kubeconfig;
+pub(crate) mod kubeconfig;
+pub(crate) mod place;
 pub(crate) mod programs;
 pub(crate) mod servers;
 mod shared;
 pub(crate) mod supervised;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,9 +37,19 @@ pub use self::audit::{AuditEvent, AuditMark};
 pub use self::error::{ControlPlaneError, LogTail};
 pub use self::shared::shared;
 
-use self::kubeconfig::Credentials;
+use self::kubeconfig::{Credentials, Server};
+use self::place::Place;
 use self::servers::Servers;
 use self::supervised::Folder;
+
+/// Where `kubectl` lies, for who has a kubeconfig of a control plane.
+///
+/// # Errors
+///
+/// Where it can't be built.
+pub fn kubectl_program() -> Result<PathBuf, ControlPlaneError> {
+    Ok(programs::folder_with(&["kubectl"])?.join("kubectl"))
+}
 
 /// What a control plane consists of.
 #[derive(Debug, Clone)]
@@ -93,12 +105,18 @@ impl ControlPlane {
     ///
     /// As for [`ControlPlane::start`].
     pub async fn start_with(options: Options) -> Result<Self, ControlPlaneError> {
+        Self::start_at(Place::here(), options).await
+    }
+
+    /// The same somewhere else, as in a test machine.
+    pub(crate) async fn start_at(place: Place, options: Options) -> Result<Self, ControlPlaneError> {
         let bin = programs::folder_with(&options.programs())?;
         let folder = match &options.folder {
             Some(path) => Folder::lasting(path).map_err(ControlPlaneError::file("create", path)),
             None => Folder::temporary().map_err(ControlPlaneError::file("create", &std::env::temp_dir())),
         }?;
-        let servers = Servers::start(&bin, folder.path(), options).await.inspect_err(|_| folder.keep())?;
+        let servers =
+            Servers::start(&bin, folder.path(), place, options).await.inspect_err(|_| folder.keep())?;
         let kubeconfig = servers.admin_kubeconfig();
         Ok(Self { servers, folder, kubeconfig })
     }
@@ -109,7 +127,7 @@ impl ControlPlane {
         self.folder.path()
     }
 
-    /// Address of the API server, `https://127.0.0.1:PORT`. It stays the same when the server is started again.
+    /// Address of the API server, `https://ADDRESS:PORT`, on loopback unless it runs in a test machine. It stays the same when the server is started again.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.servers.server().url
@@ -148,6 +166,26 @@ impl ControlPlane {
         )?;
         let token = answer.status.map(|status| status.token).unwrap_or_default();
         self.write_kubeconfig(&format!("{namespace}-{name}"), &Credentials::token(&token))
+    }
+
+    /// Writes a kubeconfig with a certificate for `user` in `group`, and returns its path.
+    pub(crate) fn certificate_kubeconfig(
+        &self,
+        name: &str,
+        user: &str,
+        group: &str,
+    ) -> Result<PathBuf, ControlPlaneError> {
+        self.servers.client_kubeconfig(name, user, group)
+    }
+
+    /// Where the servers run.
+    pub(crate) fn place(&self) -> &Place {
+        self.servers.place()
+    }
+
+    /// The API server as clients see it.
+    pub(crate) fn server(&self) -> &Server {
+        self.servers.server()
     }
 
     fn write_kubeconfig(&self, user: &str, credentials: &Credentials) -> Result<PathBuf, ControlPlaneError> {

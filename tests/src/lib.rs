@@ -2,8 +2,14 @@
 //!
 //! Nothing here is part of the operator; no crate of the operator may depend on it.
 
+pub mod authenticator;
+mod cache;
 pub mod cluster_api;
 pub mod control_plane;
+pub mod image;
+pub mod login;
+pub mod machine;
 pub mod oracle;
 pub mod process;
 pub mod stage;
+pub mod sts;

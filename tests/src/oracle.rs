@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::{env, fs, io, thread};
+use std::{fs, io, thread};
 
 use awsiam_core::mapping::{Entry, List};
 use serde::Deserialize;
@@ -80,8 +80,7 @@ impl Oracle {
     /// When Go is missing, cannot fetch the modules or cannot build them.
     pub fn build() -> Result<Self, OracleError> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracle");
-        let cache = cache_folder().ok_or(OracleError::NoCache)?;
-        fs::create_dir_all(&cache).map_err(|_| OracleError::NoCache)?;
+        let cache = crate::cache::folder().map_err(|_| OracleError::NoCache)?;
         let program = cache.join(format!("oracle-{:016x}", hash_of_sources(&folder)));
         // The tests of one program run beside each other: one builds, the others wait for it.
         let _turn = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,13 +154,6 @@ fn read_answers<A: DeserializeOwned>(
             answers.remove(*key).ok_or_else(|| io::Error::other("it answered something else"))
         })
         .collect()
-}
-
-fn cache_folder() -> Option<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("AWSIAM_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("awsiam")))
-        .or_else(|| set("HOME").map(|folder| folder.join(".cache/awsiam")))
 }
 
 fn hash_of_sources(folder: &Path) -> u64 {

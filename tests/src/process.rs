@@ -20,6 +20,20 @@ pub fn binary() -> PathBuf {
     }
 }
 
+/// The statically linked `awsiam` for an image.
+///
+/// # Panics
+/// When it is not built: `make test` builds it first.
+#[expect(clippy::panic, reason = "only tests call this")]
+#[must_use]
+pub fn image_binary() -> PathBuf {
+    let path = binary().ancestors().nth(2).map(|target| target.join("image/awsiam")).unwrap_or_default();
+    if !path.exists() {
+        panic!("{} is not built; run make programs", path.display());
+    }
+    path
+}
+
 /// A running `awsiam controller`; killed when it goes out of scope.
 pub struct Process(Child);
 

@@ -1,6 +1,8 @@
-//! The certificates and keys of one control plane, made anew for each.
+//! The certificates and keys of one control plane and what stands beside it, made anew for each.
 //!
 //! Nothing here is a secret worth keeping: the servers listen on loopback and are gone after the test.
+
+use std::fmt;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, Error, ExtendedKeyUsagePurpose, IsCa,
@@ -13,16 +15,22 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// The certificate authority: it signs the API server's certificate and those of its clients.
+/// A certificate authority: it signs certificates of servers and of their clients.
 pub(crate) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
+impl fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Authority").finish_non_exhaustive()
+    }
+}
+
 impl Authority {
-    pub(crate) fn new() -> Result<Self, Error> {
+    pub(crate) fn new(common_name: &str) -> Result<Self, Error> {
         let mut params = CertificateParams::default();
-        params.distinguished_name = name("awsiam-test-ca", None);
+        params.distinguished_name = name(common_name, None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -36,16 +44,16 @@ impl Authority {
     }
 
     /// A certificate for a server that answers to `names` (host names and addresses).
-    pub(crate) fn server(&self, names: &[&str]) -> Result<Identity, Error> {
+    pub(crate) fn server(&self, common_name: &str, names: &[&str]) -> Result<Identity, Error> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names)?;
-        params.distinguished_name = name("kube-apiserver", None);
+        params.distinguished_name = name(common_name, None);
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
     /// A certificate that the API server takes as `user` in `group`
     /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#x509-client-certificates>).
-    pub(super) fn client(&self, user: &str, group: &str) -> Result<Identity, Error> {
+    pub(crate) fn client(&self, user: &str, group: &str) -> Result<Identity, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name(user, Some(group));
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
@@ -70,7 +78,7 @@ fn name(common_name: &str, organization: Option<&str>) -> DistinguishedName {
 }
 
 /// The key that signs ServiceAccount tokens: private and public half, both PEM.
-pub(super) fn service_account_key() -> Result<(String, String), Error> {
+pub(crate) fn service_account_key() -> Result<(String, String), Error> {
     let key = KeyPair::generate()?;
     Ok((key.serialize_pem(), key.public_key_pem()))
 }

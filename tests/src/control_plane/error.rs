@@ -28,6 +28,12 @@ pub enum ControlPlaneError {
         /// The programs that were wanted.
         programs: String,
     },
+    /// The Python environment of the pretended AWS could not be made.
+    #[error("could not install what plays AWS: the reason is above; to see it alone, run {script}")]
+    NoSts {
+        /// The script that installs it.
+        script: String,
+    },
     /// The folder that `AWSIAM_CONTROL_PLANE_BIN` names lacks a program.
     #[error("{} isn't there: AWSIAM_CONTROL_PLANE_BIN must name a folder with all programs, or be unset to have them built", .0.display())]
     NoProgram(PathBuf),
@@ -135,7 +141,7 @@ impl ControlPlaneError {
     }
 
     /// Whether a program ended because somebody else took its port.
-    pub(super) fn is_port_taken(&self) -> bool {
+    pub(crate) fn is_port_taken(&self) -> bool {
         matches!(self, Self::Ended { log, .. } if log.lines.contains("address already in use"))
     }
 }
@@ -148,7 +154,7 @@ pub struct LogTail {
 }
 
 impl LogTail {
-    pub(super) fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let text = text.unwrap_or_else(|error| format!("(unreadable: {error})"));
         let lines: Vec<&str> = text.lines().collect();

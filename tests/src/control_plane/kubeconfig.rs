@@ -12,30 +12,30 @@ use super::certificates::Identity;
 
 /// The API server as a client sees it.
 #[derive(Debug, Clone)]
-pub(super) struct Server {
-    pub(super) url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     /// PEM of the authority that signed the server's certificate.
-    pub(super) authority: String,
+    pub(crate) authority: String,
 }
 
 /// How a client shows who it is: the `user` part of a kubeconfig.
 #[derive(Debug, Clone)]
-pub(super) struct Credentials(Value);
+pub(crate) struct Credentials(Value);
 
 impl Credentials {
-    pub(super) fn certificate(identity: &Identity) -> Self {
+    pub(crate) fn certificate(identity: &Identity) -> Self {
         Self(json!({
             "client-certificate-data": STANDARD.encode(&identity.certificate),
             "client-key-data": STANDARD.encode(&identity.key),
         }))
     }
 
-    pub(super) fn token(token: &str) -> Self {
+    pub(crate) fn token(token: &str) -> Self {
         Self(json!({ "token": token }))
     }
 
     /// These credentials, in the name of somebody else.
-    pub(super) fn impersonating(&self, user: &str, groups: &[&str]) -> Self {
+    pub(crate) fn impersonating(&self, user: &str, groups: &[&str]) -> Self {
         let mut credentials = self.0.clone();
         if let Value::Object(fields) = &mut credentials {
             fields.insert("as".to_owned(), json!(user));
@@ -63,7 +63,7 @@ fn document(server: &Server, credentials: &Credentials) -> Value {
 }
 
 /// Writes the kubeconfig as JSON, which every reader of YAML reads.
-pub(super) fn write(
+pub(crate) fn write(
     path: &Path,
     server: &Server,
     credentials: &Credentials,
@@ -73,7 +73,7 @@ pub(super) fn write(
 }
 
 /// What kube makes of the kubeconfig at `path`, and the name by which the audit log will know the client.
-pub(super) async fn read(path: &Path) -> Result<Config, ControlPlaneError> {
+pub(crate) async fn read(path: &Path) -> Result<Config, ControlPlaneError> {
     let kubeconfig = Kubeconfig::read_from(path)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     if let (Ok(name), Ok(value)) = ("user-agent".parse(), "awsiam-tests".parse()) {

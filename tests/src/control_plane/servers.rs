@@ -15,6 +15,7 @@ use kube::{Api, Client, Config};
 use super::certificates::{Authority, service_account_key};
 use super::error::LogTail;
 use super::kubeconfig::{self, Credentials, Server};
+use super::place::Place;
 use super::supervised::Program;
 use super::{ControlPlaneError, Options, audit};
 
@@ -27,6 +28,9 @@ const PORT_TRIES: usize = 5;
 const READY_DEADLINE: Duration = Duration::from_secs(90);
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(25);
+
+/// Addresses of Services.
+pub(crate) const SERVICE_ADDRESSES: &str = "10.96.0.0/16";
 
 /// Names under which the API server's certificate is valid.
 const SERVER_NAMES: [&str; 7] = [
@@ -47,6 +51,7 @@ pub(super) struct Servers {
     api_server: Option<Program>,
     etcd: Program,
     site: Site,
+    authority: Authority,
     port: u16,
     admin: Credentials,
     server: Server,
@@ -58,6 +63,7 @@ pub(super) struct Servers {
 struct Site {
     bin: PathBuf,
     folder: PathBuf,
+    place: Place,
     options: Options,
 }
 
@@ -66,18 +72,19 @@ impl Servers {
     pub(super) async fn start(
         bin: &Path,
         folder: &Path,
+        place: Place,
         options: Options,
     ) -> Result<Self, ControlPlaneError> {
-        let site = Site { bin: bin.to_owned(), folder: folder.to_owned(), options };
+        let site = Site { bin: bin.to_owned(), folder: folder.to_owned(), place, options };
         let authority = site.write_files()?;
         let mut etcd = site.run("etcd", &site.etcd_arguments())?;
         let admin = Credentials::certificate(&authority.client("admin", "system:masters")?);
         let mut tries = 0;
         let (api_server, port, server, config) = loop {
             tries += 1;
-            let port = free_port()?;
+            let port = site.place.port.map_or_else(free_port, Ok)?;
             let server = Server {
-                url: format!("https://127.0.0.1:{port}"),
+                url: format!("https://{}:{port}", site.place.address),
                 authority: authority.certificate().to_owned(),
             };
             kubeconfig::write(&site.admin_kubeconfig(), &server, &admin)?;
@@ -93,21 +100,19 @@ impl Servers {
             api_server: Some(api_server),
             etcd,
             site,
+            authority,
             port,
             admin,
             server,
             config,
         };
-        servers.start_controllers(&authority).await?;
+        servers.start_controllers().await?;
         Ok(servers)
     }
 
-    async fn start_controllers(&mut self, authority: &Authority) -> Result<(), ControlPlaneError> {
+    async fn start_controllers(&mut self) -> Result<(), ControlPlaneError> {
         for name in self.site.options.controllers() {
-            let credentials =
-                Credentials::certificate(&authority.client(&format!("system:{name}"), "system:masters")?);
-            let kubeconfig = self.site.folder.join(format!("{name}.kubeconfig"));
-            kubeconfig::write(&kubeconfig, &self.server, &credentials)?;
+            let kubeconfig = self.client_kubeconfig(name, &format!("system:{name}"), "system:masters")?;
             self.controllers.push(self.site.run(name, &self.site.controller_arguments(name, &kubeconfig))?);
         }
         if self.site.options.controller_manager {
@@ -120,6 +125,23 @@ impl Servers {
             .await?;
         }
         Ok(())
+    }
+
+    /// Writes `<name>.kubeconfig` with a new certificate for `user` in `group`.
+    pub(super) fn client_kubeconfig(
+        &self,
+        name: &str,
+        user: &str,
+        group: &str,
+    ) -> Result<PathBuf, ControlPlaneError> {
+        let credentials = Credentials::certificate(&self.authority.client(user, group)?);
+        let path = self.site.path(&format!("{name}.kubeconfig"));
+        kubeconfig::write(&path, &self.server, &credentials)?;
+        Ok(path)
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.site.place
     }
 
     /// Kills the API server; its data stays in etcd.
@@ -176,7 +198,8 @@ impl Site {
     }
 
     fn run(&self, name: &str, arguments: &[String]) -> Result<Program, ControlPlaneError> {
-        Program::start(&self.bin.join(name), arguments, &self.path(&format!("{name}.log")))
+        let log = self.path(&format!("{name}.log"));
+        Program::start(&self.place.entrance, &self.bin.join(name), arguments, &[], &log)
             .map_err(|source| ControlPlaneError::Spawn { program: name.to_owned(), source })
     }
 
@@ -194,13 +217,18 @@ impl Site {
 
     /// Certificates, keys and the audit policy.
     fn write_files(&self) -> Result<Authority, ControlPlaneError> {
-        let authority = Authority::new()?;
-        let server = authority.server(&SERVER_NAMES)?;
+        let authority = Authority::new("awsiam-test-ca")?;
+        let address = self.place.address.to_string();
+        let names: Vec<&str> = SERVER_NAMES.into_iter().chain([address.as_str()]).collect();
+        let server = authority.server("kube-apiserver", &names)?;
+        let kubelets_client = authority.client("kube-apiserver", "system:masters")?;
         let (service_account_key, service_account_public_key) = service_account_key()?;
         for (name, text) in [
             ("ca.crt", authority.certificate()),
             ("server.crt", &server.certificate),
             ("server.key", &server.key),
+            ("kubelets-client.crt", &kubelets_client.certificate),
+            ("kubelets-client.key", &kubelets_client.key),
             ("service-account.key", &service_account_key),
             ("service-account.pub", &service_account_public_key),
             ("audit-policy.yaml", audit::POLICY),
@@ -232,20 +260,20 @@ impl Site {
         let mut arguments = vec![
             format!("--etcd-servers=unix://{}", self.path("etcd.sock").display()),
             format!("--secure-port={port}"),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
-            // Loopback is no address for the endpoints of the `kubernetes` Service.
-            "--endpoint-reconciler-type=none".to_owned(),
             self.flag("client-ca-file", "ca.crt"),
             self.flag("tls-cert-file", "server.crt"),
             self.flag("tls-private-key-file", "server.key"),
             self.flag("service-account-key-file", "service-account.pub"),
             self.flag("service-account-signing-key-file", "service-account.key"),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            // What `kubectl logs` and `exec` go through.
+            self.flag("kubelet-client-certificate", "kubelets-client.crt"),
+            self.flag("kubelet-client-key", "kubelets-client.key"),
+            format!("--service-cluster-ip-range={SERVICE_ADDRESSES}"),
             "--authorization-mode=Node,RBAC".to_owned(),
             "--allow-privileged=true".to_owned(),
         ];
+        arguments.extend(self.place.api_server_arguments());
         if self.options.audit {
             arguments.push(self.flag("audit-policy-file", "audit-policy.yaml"));
             arguments.push(self.flag("audit-log-path", "audit.log"));

@@ -4,11 +4,12 @@
 //! holding the read end of a pipe whose write end is ours alone. However this process ends, the kernel closes the
 //! pipe, and the shell does the rest. Nothing here knows what the programs are.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::{fmt, io};
 
 /// Runs `"$@"` until it ends by itself or standard input is closed, and ends as the program ended.
 const RUN_UNTIL_STDIN_CLOSES: &str = r#"
@@ -25,17 +26,58 @@ kill -9 "$watcher"
 exit "$status"
 "#;
 
-/// Waits until standard input is closed, then removes the folder `$1` unless it holds a file `keep`. The programs that
-/// write into it die at the same moment, hence more than one try.
+/// Waits until standard input is closed, then removes the cgroup folders `$2…`, and the folder `$1` unless it holds a
+/// file `keep`. The programs in the first and those that write into the second die at the same moment, hence more than
+/// one try.
 const REMOVE_WHEN_STDIN_CLOSES: &str = r#"
 read -r _
-[ -e "$1/keep" ] && exit
-for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && exit; sleep 0.1; done
+folder=$1
+shift
+tries=100
+while [ "$tries" -gt 0 ]; do
+  left=
+  for cgroup; do
+    [ -d "$cgroup" ] && find "$cgroup" -depth -type d -exec rmdir {} \;
+    [ -d "$cgroup" ] && left=yes
+  done
+  [ -e "$folder/keep" ] || rm -rf "$folder" || left=yes
+  [ -z "$left" ] && exit
+  tries=$((tries - 1))
+  sleep 0.1
+done
 "#;
 
+/// What leads to where programs run: words in front of a command line that take it there. Empty: here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Entrance(Vec<OsString>);
+
+impl Entrance {
+    /// Into the namespaces of the process `pid`, all but its user namespace.
+    pub(crate) fn into_namespaces_of(pid: u32) -> Self {
+        let pid = format!("--target={pid}");
+        let words = ["nsenter", &pid, "--mount", "--net", "--pid", "--uts", "--"];
+        Self(words.into_iter().map(OsString::from).collect())
+    }
+
+    /// A command that runs `program` there.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let Some((first, rest)) = self.0.split_first() else { return Command::new(program) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(program);
+        command
+    }
+}
+
+impl fmt::Display for Entrance {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.0.iter().map(|word| word.to_string_lossy()).collect();
+        write!(formatter, "{}", words.join(" "))
+    }
+}
+
 /// A shell in a process group of its own (a Ctrl-C in the terminal reaches only us), watching our pipe.
-fn shell(script: &str, log: Stdio, error_log: Stdio) -> Command {
-    let mut shell = Command::new("sh");
+fn shell(entrance: &Entrance, script: &str, log: Stdio, error_log: Stdio) -> Command {
+    let mut shell = entrance.command("sh");
     shell.args(["-c", script, "sh"]);
     shell.stdin(Stdio::piped()).stdout(log).stderr(error_log).process_group(0);
     shell
@@ -58,24 +100,31 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts `program` with everything it prints appended to `log`.
-    pub(crate) fn start(program: &Path, arguments: &[String], log: &Path) -> io::Result<Self> {
+    pub(crate) fn start(
+        entrance: &Entrance,
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        log: &Path,
+    ) -> io::Result<Self> {
         let output = OpenOptions::new().create(true).append(true).open(log)?;
-        let mut shell = shell(RUN_UNTIL_STDIN_CLOSES, output.try_clone()?.into(), output.into());
-        shell.arg(program).args(arguments);
+        // The shell must be where the program is: it knows the program by its process id there.
+        let mut shell = shell(entrance, RUN_UNTIL_STDIN_CLOSES, output.try_clone()?.into(), output.into());
+        shell.arg(program).args(arguments).envs(environment.iter().cloned());
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, log: log.to_owned(), shell: shell.spawn()? })
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(super) fn log(&self) -> &Path {
+    pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
     /// How the program ended, if it has.
-    pub(super) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.shell.try_wait()
     }
 }
@@ -89,31 +138,40 @@ impl Drop for Program {
 /// A folder that is removed when dropped, and by its shell when this process is gone; but kept when the dropping
 /// thread panics or [`Folder::keep`] was called.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     shell: Option<Child>,
 }
 
 impl Folder {
     /// A new folder below the system's folder for temporary files, readable by its owner alone.
-    pub(super) fn temporary() -> io::Result<Self> {
-        let path = tempfile::Builder::new().prefix("awsiam-control-plane-").tempdir()?.keep();
-        let shell = shell(REMOVE_WHEN_STDIN_CLOSES, Stdio::null(), Stdio::null()).arg(&path).spawn()?;
+    pub(crate) fn temporary() -> io::Result<Self> {
+        Self::temporary_with("awsiam-control-plane-", &[])
+    }
+
+    /// A new folder as before, whose name starts with `prefix`. The cgroup folders of the same name below `cgroup_roots`
+    /// go too, even if it is kept.
+    pub(crate) fn temporary_with(prefix: &str, cgroup_roots: &[PathBuf]) -> io::Result<Self> {
+        let path = tempfile::Builder::new().prefix(prefix).tempdir()?.keep();
+        let name = path.file_name().unwrap_or_default();
+        let cgroups = cgroup_roots.iter().map(|root| root.join(name));
+        let mut shell = shell(&Entrance::default(), REMOVE_WHEN_STDIN_CLOSES, Stdio::null(), Stdio::null());
+        let shell = shell.arg(&path).args(cgroups).spawn()?;
         Ok(Self { path, shell: Some(shell) })
     }
 
     /// A folder of the caller's, made when it isn't there and never removed.
-    pub(super) fn lasting(path: &Path) -> io::Result<Self> {
+    pub(crate) fn lasting(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         Ok(Self { path: path.canonicalize()?, shell: None })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// From now on the folder stays, for somebody to read the logs in it.
-    pub(super) fn keep(&self) {
+    pub(crate) fn keep(&self) {
         if self.shell.is_some() {
             // Nothing can be done about a failure, and the folder would then just be gone.
             let _ = File::create(self.path.join("keep"));
@@ -125,7 +183,7 @@ impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.keep();
-            eprintln!("the control plane's logs are kept in {}", self.path.display());
+            eprintln!("the logs are kept in {}", self.path.display());
         }
         if let Some(shell) = &mut self.shell {
             finish(shell);

@@ -5,7 +5,7 @@ use awsiam_core::history::SLOTS;
 use awsiam_core::ledger;
 use awsiam_tests::stage::{Stage, data};
 
-use crate::{NODES, OURS, THEIRS, annotation, in_effect, recorded, records, set_roles};
+use crate::{NODES, OURS, THEIRS, annotation, in_effect, recorded, records, set_roles, settled};
 
 #[tokio::test]
 async fn every_content_is_on_record_with_its_ledger_and_who_wrote_it() {
@@ -78,6 +78,7 @@ async fn what_somebody_else_wrote_is_on_record_before_it_is_overwritten() {
     let stage = Stage::set().await;
     let operator = in_effect(&stage).await;
     recorded(&stage, &format!("{NODES}{THEIRS}{OURS}")).await;
+    settled(&stage).await;
     let mark = stage.plane.audit_mark().unwrap();
     let edited = format!("{NODES}# gone: Theirs\n{}", OURS.replace("dev", "root"));
     stage.edit_aws_auth("kubectl-edit", |config_map| set_roles(config_map, &edited)).await;

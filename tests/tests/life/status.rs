@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::{
-    DEV, NODES, OURS, THEIRS, config_condition, in_effect, kubectl, recorded, set_roles, writes_since,
+    DEV, NODES, OURS, THEIRS, config_condition, in_effect, kubectl, recorded, set_roles, settled, writes_since,
 };
 
 #[tokio::test]
@@ -139,6 +139,7 @@ async fn a_status_that_says_the_same_is_not_written() {
     let stage = Stage::set().await;
     let operator = in_effect(&stage).await;
     config_condition(&stage, "team", "Ready", "True", "Ready").await;
+    settled(&stage).await;
     let mark = stage.plane.audit_mark().unwrap();
     let all = format!("{NODES}{THEIRS}{OURS}");
     for number in 0..4 {
@@ -171,6 +172,7 @@ async fn the_status_of_a_config_is_written_at_most_once_a_second() {
     let stage = Stage::set().await;
     let operator = in_effect(&stage).await;
     config_condition(&stage, "team", "Ready", "True", "Ready").await;
+    settled(&stage).await;
     let mark = stage.plane.audit_mark().unwrap();
     let start = Instant::now();
     let mut number = 0;

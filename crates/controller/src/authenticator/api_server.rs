@@ -24,6 +24,8 @@ pub(super) const FLAG: &str = "--authentication-token-webhook-config-file";
 /// How long an answer counts while all is well, and while something is waited for.
 const FRESH: Duration = Duration::from_mins(5);
 const FRESH_WHILE_WAITING: Duration = Duration::from_secs(5);
+/// How long an answer is waited for.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Remembers the last answer, so that a pass does not ask each time.
 #[derive(Default)]

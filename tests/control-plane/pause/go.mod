@@ -1,0 +1,3 @@
+module awsiam.test/pause
+
+go 1.26.0

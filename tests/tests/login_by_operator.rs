@@ -1,0 +1,283 @@
+//! From nothing to a login and back, on a real node: the operator from its own image, installed by its chart under the
+//! chart's rights; the real authenticator rolled out by it; file and flag set as an administrator sets them. AWS STS
+//! alone is played.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use awsiam_tests::authenticator;
+use awsiam_tests::control_plane::ControlPlane;
+use awsiam_tests::image::Image;
+use awsiam_tests::machine::{Machine, MachineError, requirements};
+use awsiam_tests::process::{binary, image_binary};
+use awsiam_tests::stage::apply;
+use awsiam_tests::sts::{Accounts, Identity, Sts};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+
+const AUTHENTICATOR: &str = "awsiam.test/aws-iam-authenticator:v0.7.18";
+/// Where users and the test reach the API server.
+const ENDPOINT: &str = "198.18.77.2:6443";
+/// For what takes seconds, on a machine that may be compiling at the same time.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// What stands in `aws-auth` before we come.
+const FOREIGN: &str = "\
+# written by hand
+- rolearn: arn:aws:iam::123456789012:role/somebody-elses
+  username: theirs
+";
+
+#[tokio::test]
+async fn from_nothing_to_a_login_and_back_to_nothing() {
+    let started = Instant::now();
+    let told = |what: &str| eprintln!("{:>6.1} s  {what}", started.elapsed().as_secs_f64());
+    let mut machine = match Machine::start().await {
+        Err(error @ MachineError::Missing(_)) => {
+            requirements::tell_skipped("login_by_operator", &error);
+            return;
+        }
+        machine => machine.unwrap(),
+    };
+    told("a machine with a control plane and a node");
+    let sts = Sts::start(machine.control_plane(), &accounts()).await.unwrap();
+    told("STS is played");
+    load_images(&machine, &sts);
+    install(machine.control_plane());
+    told("the operator is installed by its chart");
+    apply_resources(machine.control_plane(), &sts);
+    let site = Site { kubeconfig: machine.control_plane().kubeconfig_path().to_owned(), folder: machine.folder().to_owned() };
+    site.condition("AwsAuthSynced", "True", "Synced");
+    site.condition("AuthenticatorReady", "True", "RolledOut");
+    site.condition("ApiServerConfigured", "False", "WaitingForAdministrator");
+    told("the authenticator runs on the node, with the mappings");
+
+    let file = site.awsiam(&["control-plane", "default/prod", "--for", "kubeadm", "--file-only"]);
+    machine.control_plane_mut().use_webhook(&file).await.unwrap();
+    site.condition("ApiServerConfigured", "True", "Configured");
+    site.condition("Ready", "True", "Ready");
+    told("the API server asks it: Ready");
+
+    let users = Users::new(&site);
+    let plane = machine.control_plane();
+    everybody_is_who_they_should_be(&machine, &sts, &users);
+    an_old_token_is_refused(plane, &sts, &users).await;
+    told("logins as they should be, by both programs");
+
+    // A mapping is taken away: refused within 3 s and the API server's cache of 5 s.
+    site.kubectl(&["patch", "awsiamconfig", "team", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/mapUsers"}]"#]);
+    let removed = Instant::now();
+    let alice = sts.identity("alice");
+    while machine.whoami(&sts, &users.authenticator, alice).is_ok() {
+        assert!(removed.elapsed() < Duration::from_secs(3 + 5 + 2), "alice still gets in");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    told(&format!("a mapping that is taken away no longer logs in, {:.1} s later", removed.elapsed().as_secs_f64()));
+
+    // No more references: our entries go, the authenticator stays while the flag is set.
+    let empty = r#"{"spec":{"identityProviderRefs":[]}}"#;
+    site.kubectl(&["patch", "clusters.anywhere.eks.amazonaws.com", "prod", "--type=merge", "-p", empty]);
+    site.condition("AuthenticatorReady", "False", "FlagStillSet");
+    assert!(!site.kubectl(&["-n", "kube-system", "get", "daemonset", "aws-iam-authenticator", "-o", "name"]).is_empty());
+    told("without references our entries are gone, and the authenticator stays for the flag");
+    machine.control_plane_mut().use_no_webhook().await.unwrap();
+    nothing_of_ours_is_left(machine.control_plane(), &site).await;
+    told("without the flag nothing of ours is left but the history");
+    drop(machine);
+    told("the machine is gone");
+}
+
+fn accounts() -> Accounts {
+    Accounts::default()
+        .user("alice", "/team/ops/")
+        .user("mallory", "/")
+        .session("developer", "arn:aws:iam::123456789012:role/team/x/developers", "laptop")
+        .session("administrator", "arn:aws:iam::123456789012:role/admins", "carol@example.com")
+        .session("visitor", "arn:aws:iam::210987654321:role/visitors", "visit")
+}
+
+fn load_images(machine: &Machine, sts: &Sts) {
+    let operator = Image::new("awsiam.test/awsiam:0.1.0", "/awsiam").executable("/awsiam", &image_binary()).unwrap();
+    let authenticator = authenticator::image(AUTHENTICATOR, sts.authority()).unwrap();
+    for (name, image) in [("operator.tar", &operator), ("authenticator.tar", &authenticator)] {
+        let archive = machine.folder().join(name);
+        image.write(&archive).unwrap();
+        machine.import_image(&archive).unwrap();
+    }
+}
+
+/// As a person does it: the CRDs from the program, the operator from the chart.
+fn install(plane: &ControlPlane) {
+    let crds = Command::new(binary()).arg("crd").output().unwrap();
+    apply(plane, &String::from_utf8(crds.stdout).unwrap()).unwrap();
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
+    let mut helm = plane.helm().unwrap();
+    helm.args(["install", "awsiam"]).arg(chart).args(["--namespace", "awsiam-system", "--create-namespace", "--wait"]);
+    for value in [
+        "localCluster.namespace=default,localCluster.name=prod",
+        "image.repository=awsiam.test/awsiam,image.tag=0.1.0,resync=5s",
+        "authenticator.allowedImagePrefixes={awsiam.test/}",
+    ] {
+        helm.args(["--set", value]);
+    }
+    let installed = helm.output().unwrap();
+    assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+}
+
+fn apply_resources(plane: &ControlPlane, sts: &Sts) {
+    let env: Vec<_> =
+        sts.server_environment().into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+    let aws_auth = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "aws-auth", "namespace": "kube-system"}, "data": {"mapRoles": FOREIGN}});
+    let config = json!({"apiVersion": "anywhere.eks.amazonaws.com/v1alpha1", "kind": "AWSIamConfig",
+        "metadata": {"name": "team", "namespace": "default"},
+        "spec": {"awsRegion": "us-east-1", "backendMode": ["EKSConfigMap"],
+            "mapRoles": [
+                {"roleARN": "arn:aws:iam::123456789012:role/team/x/developers", "username": "developer", "groups": ["devs", "readers"]},
+                {"roleARN": "arn:aws:iam::123456789012:role/admins", "username": "admin:{{SessionName}}", "groups": ["admins"]},
+            ],
+            "mapUsers": [
+                {"userARN": "arn:aws:iam::123456789012:user/team/ops/alice", "username": "alice", "groups": ["operators"]},
+            ],
+            "mapAccounts": ["210987654321"]}});
+    let cluster = json!({"apiVersion": "anywhere.eks.amazonaws.com/v1alpha1", "kind": "Cluster",
+        "metadata": {"name": "prod", "namespace": "default"},
+        "spec": {"kubernetesVersion": "1.36", "controlPlaneConfiguration": {"endpoint": {"host": ENDPOINT}},
+            "identityProviderRefs": [{"kind": "AWSIamConfig", "name": "team"}],
+            "iamAuthenticator": {"image": AUTHENTICATOR, "env": env}}});
+    for manifest in [aws_auth, config, cluster] {
+        apply(plane, &manifest.to_string()).unwrap();
+    }
+}
+
+/// The administrator's place: kubectl and awsiam with the administrator's kubeconfig.
+struct Site {
+    kubeconfig: PathBuf,
+    folder: PathBuf,
+}
+
+impl Site {
+    fn awsiam(&self, words: &[&str]) -> String {
+        let output = Command::new(binary()).args(words).arg("--kubeconfig").arg(&self.kubeconfig).output().unwrap();
+        assert!(output.status.success(), "awsiam {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let (code, out, error) = self.try_kubectl(words);
+        assert!(code, "kubectl {words:?}: {error}");
+        out
+    }
+
+    fn try_kubectl(&self, words: &[&str]) -> (bool, String, String) {
+        let program = awsiam_tests::control_plane::kubectl_program().unwrap();
+        let output = Command::new(program).arg("--kubeconfig").arg(&self.kubeconfig).args(words).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Waits for a condition of the Cluster.
+    fn condition(&self, kind: &str, status: &str, reason: &str) {
+        let end = Instant::now() + DEADLINE;
+        let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")]['status','reason','message']}}");
+        loop {
+            let said = self.kubectl(&["get", "clusters.anywhere.eks.amazonaws.com", "prod", "-o", &path]);
+            if said.starts_with(&format!("{status} {reason}")) {
+                return;
+            }
+            if Instant::now() > end {
+                let pods = self.try_kubectl(&["describe", "pods", "-A"]).1;
+                let logs = self.try_kubectl(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=40"]).1;
+                panic!("waited for {kind}={status} ({reason}); there is {said}\n{logs}\n{pods}");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// The kubeconfigs of users, written as a user gets them.
+struct Users {
+    authenticator: PathBuf,
+    aws: PathBuf,
+    cluster_id: String,
+}
+
+impl Users {
+    fn new(site: &Site) -> Self {
+        let written = |exec: &str| {
+            let file = site.folder.join(format!("users-{exec}.kubeconfig"));
+            site.awsiam(&["kubeconfig", "default/prod", "--exec", exec, "--file", file.to_str().unwrap()]);
+            file
+        };
+        let path = r"jsonpath={.metadata.annotations.awsiam-operator\.dev/cluster-id}";
+        let cluster_id = site.kubectl(&["-n", "kube-system", "get", "configmap", "aws-iam-authenticator", "-o", path]);
+        Self { authenticator: written("aws-iam-authenticator"), aws: written("aws"), cluster_id }
+    }
+}
+
+fn everybody_is_who_they_should_be(machine: &Machine, sts: &Sts, users: &Users) {
+    let is = |kubeconfig: &Path, identity: &str, username: &str, groups: &[&str]| {
+        let who = machine.whoami(sts, kubeconfig, sts.identity(identity));
+        let who = who.unwrap_or_else(|error| panic!("{identity} does not get in: {error}"));
+        let expected: Vec<&str> = groups.iter().copied().chain(["system:authenticated"]).collect();
+        assert_eq!((who.username.as_str(), who.groups), (username, expected.iter().map(ToString::to_string).collect()));
+    };
+    let is_refused = |what: &str, kubeconfig: &Path, identity: &Identity| {
+        let error = machine.whoami(sts, kubeconfig, identity).expect_err(what);
+        assert!(error.contains("Unauthorized"), "{what} ends otherwise: {error}");
+    };
+    for kubeconfig in [&users.authenticator, &users.aws] {
+        is(kubeconfig, "alice", "alice", &["operators"]);
+        is(kubeconfig, "developer", "developer", &["devs", "readers"]);
+    }
+    is(&users.authenticator, "administrator", "admin:carol-example.com", &["admins"]);
+    is(&users.authenticator, "visitor", "arn:aws:iam::210987654321:role/visitors", &[]);
+    is_refused("an unmapped user", &users.authenticator, sts.identity("mallory"));
+    is_refused("a wrong secret", &users.authenticator, &sts.identity("alice").with_wrong_secret());
+    let other = std::fs::read_to_string(&users.authenticator).unwrap().replace(&users.cluster_id, "another-cluster");
+    let file = users.authenticator.with_extension("other");
+    std::fs::write(&file, other).unwrap();
+    is_refused("a token for another cluster", &file, sts.identity("alice"));
+}
+
+/// A token is good for 15 minutes from its signature.
+async fn an_old_token_is_refused(plane: &ControlPlane, sts: &Sts, users: &Users) {
+    let reviews: Api<TokenReview> = Api::all(plane.client());
+    for (age, accepted) in [(Duration::from_secs(5), true), (Duration::from_mins(20), false)] {
+        let token = sts.token(sts.identity("alice"), &users.cluster_id, age).unwrap();
+        let spec = TokenReviewSpec { token: Some(token), ..TokenReviewSpec::default() };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let answer = reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap();
+        assert_eq!(answer.authenticated.unwrap_or(false), accepted, "{age:?}: {answer:?}");
+    }
+}
+
+async fn nothing_of_ours_is_left(plane: &ControlPlane, site: &Site) {
+    let end = Instant::now() + DEADLINE;
+    let listed = ["get", "serviceaccounts,roles,rolebindings,configmaps,secrets,daemonsets", "-A", "-o", "name"];
+    let selector = ["-l", "app.kubernetes.io/managed-by=awsiam-operator"];
+    loop {
+        let left = site.kubectl(&[&listed[..], &selector[..]].concat());
+        let left: Vec<&str> = left.lines().filter(|line| !line.starts_with("configmap/aws-auth-history-")).collect();
+        if left.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < end, "left: {left:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let config_maps: Api<ConfigMap> = Api::namespaced(plane.client(), "kube-system");
+    let aws_auth = config_maps.get("aws-auth").await.unwrap();
+    assert_eq!(aws_auth.data.unwrap()["mapRoles"], FOREIGN);
+    assert!(aws_auth.metadata.annotations.unwrap_or_default().keys().all(|key| !key.contains("ledger")));
+}
