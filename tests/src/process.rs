@@ -24,13 +24,10 @@ pub fn binary() -> PathBuf {
 ///
 /// # Panics
 /// When it is not built: `make test` builds it first.
-#[expect(clippy::panic, reason = "only tests call this")]
 #[must_use]
 pub fn image_binary() -> PathBuf {
     let path = binary().ancestors().nth(2).map(|target| target.join("image/awsiam")).unwrap_or_default();
-    if !path.exists() {
-        panic!("{} is not built; run make programs", path.display());
-    }
+    assert!(path.exists(), "{} is not built; run make programs", path.display());
     path
 }
 

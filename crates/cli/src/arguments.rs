@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
-use crate::verb::{completions, controller, crd, diff, kubeconfig, man, probe_mappings, render, validate};
+use crate::verb::{
+    completions, control_plane, controller, crd, diff, kubeconfig, man, probe_mappings, render, validate,
+};
 
 /// Version and commit.
 pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("AWSIAM_COMMIT"), ")");
@@ -32,6 +34,7 @@ enum Verb {
     Render(render::Arguments),
     Diff(diff::Arguments),
     Kubeconfig(kubeconfig::Arguments),
+    ControlPlane(control_plane::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
     ProbeMappings(probe_mappings::Arguments),
@@ -64,6 +67,7 @@ pub(crate) fn run() -> ExitCode {
             Verb::Render(arguments) => render::run(arguments),
             Verb::Diff(arguments) => diff::run(arguments),
             Verb::Kubeconfig(arguments) => kubeconfig::run(arguments),
+            Verb::ControlPlane(arguments) => control_plane::run(arguments),
             Verb::Completions(arguments) => completions::run(arguments),
             Verb::ProbeMappings(arguments) => Ok(probe_mappings::run(arguments)),
             Verb::Man(arguments) => man::run(arguments),

@@ -6,6 +6,7 @@ use crate::connection::ConnectionError;
 use crate::current::CurrentError;
 use crate::files::FileError;
 use crate::selection::SelectionError;
+use crate::verb::control_plane::ControlPlaneError;
 use crate::verb::diff::DiffError;
 use crate::verb::kubeconfig::KubeconfigError;
 use crate::verb::render::authenticator::AuthenticatorError;
@@ -40,6 +41,9 @@ pub(crate) enum Error {
     /// The authenticator's objects.
     #[error(transparent)]
     Authenticator(#[from] AuthenticatorError),
+    /// The API server's settings.
+    #[error(transparent)]
+    ControlPlane(#[from] ControlPlaneError),
     /// What we print.
     #[error("can't write the output: {0}")]
     Output(#[from] std::io::Error),

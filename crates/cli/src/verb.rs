@@ -1,6 +1,7 @@
 //! The verbs, one file each: what is typed after them, and what they do.
 
 pub(crate) mod completions;
+pub(crate) mod control_plane;
 pub(crate) mod controller;
 pub(crate) mod crd;
 pub(crate) mod diff;

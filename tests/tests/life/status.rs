@@ -7,7 +7,8 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::{
-    DEV, NODES, OURS, THEIRS, config_condition, in_effect, kubectl, recorded, set_roles, settled, writes_since,
+    DEV, NODES, OURS, THEIRS, config_condition, in_effect, kubectl, recorded, set_roles, settled,
+    writes_since,
 };
 
 #[tokio::test]

@@ -212,7 +212,9 @@ pub(super) fn api_server(webhook: Webhook, without_flag: &[String], cluster: &Cl
         Webhook::SomethingElse => no(
             API_SERVER_CONFIGURED,
             reasons::OTHER_WEBHOOK,
-            format!("the API server asks another webhook than the authenticator; it can ask one only. If the authenticator is to be that one, {how}"),
+            format!(
+                "the API server asks another webhook than the authenticator; it can ask one only. If the authenticator is to be that one, {how}"
+            ),
         ),
         Webhook::Unanswered => no(
             API_SERVER_CONFIGURED,
