@@ -158,7 +158,7 @@ impl Sts {
         cluster_id: &str,
         age: std::time::Duration,
     ) -> Result<String, String> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sts/token.py");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sts/signed_token.py");
         let mut python = Command::new(self.python.join("bin/python"));
         identity.apply(&mut python);
         python.arg(script).args([cluster_id, REGION, &age.as_secs().to_string()]);

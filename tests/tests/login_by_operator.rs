@@ -66,7 +66,7 @@ async fn from_nothing_to_a_login_and_back_to_nothing() {
     site.condition("ApiServerConfigured", "False", "WaitingForAdministrator");
     told("the authenticator runs on the node, with the mappings");
 
-    let file = site.awsiam(&["control-plane", "default/prod", "--for", "kubeadm", "--file-only"]);
+    let file = site.awsiam(&["control-plane", "default/prod", "--file-only"]);
     machine.control_plane_mut().use_webhook(&file).await.unwrap();
     site.condition("ApiServerConfigured", "True", "Configured");
     site.condition("Ready", "True", "Ready");

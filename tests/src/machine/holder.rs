@@ -111,10 +111,19 @@ impl Holder {
     }
 }
 
-/// Waits until the network device of a machine that ended is gone, which takes the kernel a moment.
+impl Drop for Holder {
+    fn drop(&mut self) {
+        // The kernel would take it away with the namespace, once the last connection in that has timed out: minutes.
+        let _ = ip(&Entrance::default(), &["link", "delete", DEVICE]);
+    }
+}
+
+/// Takes away the network device of a machine that ended without a chance to do so. Only for who has the turn: then
+/// there is no other machine.
 pub(super) async fn wait_until_gone() -> Result<(), MachineError> {
     let started = Instant::now();
     while Path::new("/sys/class/net").join(DEVICE).exists() {
+        let _ = ip(&Entrance::default(), &["link", "delete", DEVICE]);
         if started.elapsed() > DEADLINE {
             return Err(MachineError::Leftover(format!("network device {DEVICE}")));
         }

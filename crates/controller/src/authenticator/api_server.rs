@@ -21,38 +21,66 @@ use crate::target::Target;
 
 /// The API server's flag.
 pub(super) const FLAG: &str = "--authentication-token-webhook-config-file";
-/// How long an answer counts while all is well, and while something is waited for.
+/// How long an answer counts that is the one which is waited for.
 const FRESH: Duration = Duration::from_mins(5);
-const FRESH_WHILE_WAITING: Duration = Duration::from_secs(5);
+/// How soon and how late another one is asked about again: the longer it lasts, the less often.
+const SOONEST: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_mins(1);
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Remembers the last answer, so that a pass does not ask each time.
 #[derive(Default)]
 pub(crate) struct ApiServerProbe {
-    last: Mutex<Option<(Instant, Webhook)>>,
+    last: Mutex<Option<Answer>>,
+}
+
+/// What was answered last.
+#[derive(Clone, Copy)]
+struct Answer {
+    at: Instant,
+    /// Since when it has been the same.
+    since: Instant,
+    webhook: Webhook,
+    /// The one that was waited for.
+    wanted: Webhook,
+}
+
+impl Answer {
+    fn is_fresh(&self, wanted: Webhook) -> bool {
+        self.at.elapsed() < if self.webhook == wanted { FRESH } else { self.pause() }
+    }
+
+    fn pause(&self) -> Duration {
+        (self.since.elapsed() / 4).clamp(SOONEST, LATEST)
+    }
 }
 
 impl ApiServerProbe {
-    /// What the API server does with AWS tokens.
-    async fn webhook(&self, client: &Client) -> Result<Webhook, Error> {
-        let known = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, webhook)) = known {
-            let fresh = if webhook == Webhook::Asked { FRESH } else { FRESH_WHILE_WAITING };
-            if at.elapsed() < fresh {
-                return Ok(webhook);
-            }
+    /// What the API server does with AWS tokens; `wanted` is waited for.
+    async fn webhook(&self, client: &Client, wanted: Webhook) -> Result<Webhook, Error> {
+        let known = self.known();
+        if let Some(answer) = known.filter(|answer| answer.is_fresh(wanted)) {
+            self.keep(Answer { wanted, ..answer });
+            return Ok(answer.webhook);
         }
-        let webhook = ask(client).await?;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), webhook));
+        let (webhook, at) = (ask(client).await?, Instant::now());
+        let since = known.filter(|answer| answer.webhook == webhook).map_or(at, |answer| answer.since);
+        self.keep(Answer { at, since, webhook, wanted });
         Ok(webhook)
     }
 
     /// When to ask again, while something is waited for.
     pub(crate) fn again(&self) -> Option<Duration> {
-        let known = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, webhook) = known?;
-        (webhook != Webhook::Asked).then_some(FRESH_WHILE_WAITING)
+        self.known().filter(|answer| answer.webhook != answer.wanted).map(|answer| answer.pause())
+    }
+
+    fn known(&self) -> Option<Answer> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, answer: Answer) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 }
 
@@ -63,8 +91,11 @@ async fn ask(client: &Client) -> Result<Webhook, Error> {
         ..TokenReview::default()
     };
     let reviews: Api<TokenReview> = Api::all(client.clone());
-    let answer =
-        reviews.create(&PostParams::default(), &review).await.map_err(Error::read("a TokenReview"))?;
+    // An API server whose webhook is silent waits for it longer than a pass should.
+    let params = PostParams::default();
+    let asked = tokio::time::timeout(ANSWER, reviews.create(&params, &review));
+    let Ok(answer) = asked.await else { return Ok(Webhook::Unanswered) };
+    let answer = answer.map_err(Error::read("the answer to a TokenReview"))?;
     let error = answer.status.and_then(|status| status.error).unwrap_or_default();
     Ok(told_by(&error))
 }
@@ -84,7 +115,7 @@ pub(super) async fn look(
     if matches!(rollout, Rollout::KubeadmControlPlane | Rollout::HostPath) {
         return conditions::rollout_not_supported(rollout);
     }
-    match target.api_server.webhook(&target.client).await {
+    match target.api_server.webhook(&target.client, Webhook::Asked).await {
         Ok(webhook) => conditions::api_server(webhook, &without_flag(&seen.api_servers), cluster),
         Err(error) => conditions::api_server_failed(&error),
     }
@@ -95,7 +126,7 @@ pub(super) async fn is_unset(target: &Target, seen: &Seen) -> Result<Option<bool
     if seen.api_servers.iter().any(|pod| has_flag(pod)) {
         return Ok(Some(false));
     }
-    Ok(match target.api_server.webhook(&target.client).await? {
+    Ok(match target.api_server.webhook(&target.client, Webhook::Absent).await? {
         Webhook::Absent => Some(true),
         Webhook::Unknown => None,
         Webhook::Asked | Webhook::Unanswered | Webhook::NotTrusted | Webhook::SomethingElse => Some(false),

@@ -1,4 +1,4 @@
-"""Prints a login token whose signature is some seconds old: token.py CLUSTER_ID REGION AGE. Credentials come from the
+"""Prints a login token whose signature is some seconds old: signed_token.py CLUSTER_ID REGION AGE. Credentials come from the
 environment. The form of a token: https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster"""
 
 import base64
