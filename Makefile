@@ -39,6 +39,10 @@ demo: prerequisites ## show the operator at work on a real API server (KEEP=1 le
 	cargo build $(LOCKED) --workspace --bins
 	KEEP="$(KEEP)" $(TARGET)/debug/demo
 
+.PHONY: login
+login: control-plane sts programs ## show logins with AWS identities on a real node, from nothing and back to nothing (root)
+	cargo test $(LOCKED) -q -p awsiam-tests --test login_by_operator -- --nocapture
+
 .PHONY: test
 test: control-plane sts programs ## run all tests, those on a real API server among them
 	$(call say,running the tests)

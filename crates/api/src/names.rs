@@ -10,7 +10,7 @@ pub const AWS_IAM_CONFIG_KIND: &str = "AWSIamConfig";
 pub const CLUSTER_KIND: &str = "Cluster";
 
 /// Field manager of everything that awsiam writes.
-pub const FIELD_MANAGER: &str = "awsiam-operator";
+pub const FIELD_MANAGER: &str = awsiam_core::history::OPERATOR;
 
 /// Finalizer of a Cluster; there only while `deletionPolicy` is `Delete`.
 pub const CLUSTER_FINALIZER: &str = "awsiam-operator.dev/cluster";

@@ -7,6 +7,9 @@ use crate::mapping::{Entry, Key, List};
 use crate::reader::{self, Block, ReadEntry};
 use crate::text::{Edits, Layout};
 
+/// The field manager of the operator, as records name who wrote a content.
+pub const OPERATOR: &str = "awsiam-operator";
+
 /// How many records there are, `aws-auth-history-0` to `aws-auth-history-9`, used in turn.
 pub const SLOTS: usize = 10;
 

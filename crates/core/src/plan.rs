@@ -82,6 +82,14 @@ pub struct Request<'a> {
     pub owned_before: bool,
 }
 
+impl Request<'_> {
+    /// Whether nothing is to be ours any more: by deletion, or by an explicit empty list of references. With our
+    /// last entry the ledger goes, too.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.remove_all || matches!(self.refs, Refs::Listed(configs) if configs.is_empty())
+    }
+}
+
 /// Why nothing at all is written to the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Blocked {
@@ -365,7 +373,7 @@ fn finish(
     let unreadable = merge.unreadable;
     let before = Content { data: request.observed.data.clone(), ledger: request.observed.ledger.clone() };
     let after_ledger = match ownership.written.as_ref() {
-        _ if request.remove_all && ledger.owned.is_empty() => None,
+        _ if request.gives_up() && ledger.owned.is_empty() => None,
         Some(written) if written.same_but_for_generations(&ledger) && result.data == before.data => {
             before.ledger.clone()
         }

@@ -356,6 +356,26 @@ mod an_owned_entry_goes_only_when_nobody_wants_it {
     }
 
     #[test]
+    fn an_explicit_empty_list_takes_the_ledger_out_too_and_what_is_written_later_is_nobodys() {
+        let mut target = with_dev();
+        let with_ours = target.roles().to_owned();
+        target.want([]);
+        target.apply();
+        assert_eq!((target.roles(), target.observed.ledger.as_ref()), (foreign().as_str(), None));
+        // Somebody writes by hand what was ours before: it is theirs, although the history knows it as ours.
+        target.edit(List::Roles, with_ours.clone());
+        target.apply();
+        assert_eq!(target.roles(), with_ours);
+        target.want([config("team", [role("Dev", "dev", &["devs"])])]);
+        let plan = target.apply();
+        assert!(
+            !plan.notes.iter().any(|note| matches!(note, Note::LedgerRebuilt { .. })),
+            "{:?}",
+            plan.notes
+        );
+    }
+
+    #[test]
     fn while_a_ref_does_not_resolve_others_may_still_add_and_change() {
         let mut target = with_dev();
         target.want([config("team", [role("Dev", "new", &["devs"]), admin()]), missing("third")]);

@@ -191,7 +191,7 @@ fn what_holds_nothing_is_replaced_and_put_back() {
 fn what_held_nothing_is_put_back_only_if_nobody_wrote_beside_us() {
     let mut target = Target::holding(List::Roles, "''").wanting([config("team", [ours()])]).applied();
     target.edit(List::Roles, format!("# hello\n{}", target.roles()));
-    target.want([]);
+    target.want([config("team", [])]);
     target.apply();
     assert_eq!(target.roles(), "# hello\n");
     assert!(target.ledger().unwrap().blanks.is_empty());
@@ -201,7 +201,7 @@ fn what_held_nothing_is_put_back_only_if_nobody_wrote_beside_us() {
 fn the_ledger_forgets_what_held_nothing_when_somebody_else_took_our_entry_out() {
     let mut target = Target::holding(List::Roles, "''").wanting([config("team", [ours()])]).applied();
     target.edit(List::Roles, THEIRS);
-    target.want([]);
+    target.want([config("team", [])]);
     target.apply();
     assert_eq!(target.roles(), THEIRS);
     assert!(target.ledger().unwrap().blanks.is_empty());

@@ -32,7 +32,10 @@ pub(super) fn ownership(request: &Request<'_>) -> Result<(Ownership, Vec<Note>),
             Err(Blocked::LedgerNewer { message: LedgerError::Newer(version).to_string() })
         }
         Some(Err(error)) => Ok(rebuilt(request, true, Some(error))),
-        None => Ok(rebuilt(request, request.owned_before && request.observed.present, None)),
+        None => {
+            let lost = request.owned_before && request.observed.present && !request.gives_up();
+            Ok(rebuilt(request, lost, None))
+        }
     }
 }
 
@@ -64,13 +67,17 @@ fn rebuilt(request: &Request<'_>, lost: bool, error: Option<LedgerError>) -> (Ow
 }
 
 /// The newest history record that has a ledger of ours. One of a predecessor does not count: what it
-/// owned may have been released since.
+/// owned may have been released since. Nor does one from before the ledger was taken out on purpose, which
+/// shows in a content that the operator wrote without one.
 fn newest_ledger<'a>(request: &Request<'a>) -> Option<(&'a Record, Ledger)> {
     let ours = |record: &'a Record| {
         let ledger = Ledger::parse(record.ledger.as_deref()?).ok()?;
         (ledger.writer.relation_to(request.writer) == Relation::Same).then_some((record, ledger))
     };
-    request.history.iter().filter_map(ours).max_by_key(|(record, _)| record.revision)
+    let released = request.history.iter().filter(|r| r.ledger.is_none() && r.writer == history::OPERATOR);
+    let released = released.map(|record| record.revision).max();
+    let since = |record: &&Record| released.is_none_or(|released| record.revision > released);
+    request.history.iter().filter(since).filter_map(ours).max_by_key(|(record, _)| record.revision)
 }
 
 /// The data to plan on: what was read, or what a deleted `aws-auth` is made again from.
