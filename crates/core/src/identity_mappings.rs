@@ -228,9 +228,9 @@ impl<'r> Decided<'r> {
         for found in stay.filter(|found| !deletes.contains(found.object.name.as_str())) {
             let is_ours = found.mark.is_some() || writes.contains_key(found.object.name.as_str());
             if is_ours {
-                counts.owned += 1
+                counts.owned += 1;
             } else {
-                counts.foreign += 1
+                counts.foreign += 1;
             }
             counts.nodes += usize::from(found.object.spec.is_node());
             if found.mark.as_ref().is_some_and(|mark| !found.object.is_loaded_for(&mark.arn)) {
