@@ -271,6 +271,9 @@ fn note_words(note: &Note) -> String {
         Note::NodeEntriesLost { revision } => format!(
             "aws-auth has no node entry any more, and history revision {revision} has some: nodes that join by aws-auth can't. Put their entries back"
         ),
+        Note::NotAsked { foreign, nodes } => format!(
+            "backendMode does not name EKSConfigMap, and aws-auth holds {foreign} entries that are not ours, {nodes} of nodes among them; they count no more"
+        ),
         Note::OlderGeneration { object, recorded, read } => format!(
             "{object} has generation {read} and was planned with at generation {recorded} before: a backup was restored. What it says now counts"
         ),

@@ -180,7 +180,10 @@ fn note(note: &Note) -> Option<Said> {
                 named(left_out.iter().map(ToString::to_string))
             ),
         ),
-        Note::PossiblyOrphaned { .. } | Note::NodeEntriesLost { .. } | Note::OlderGeneration { .. } => {
+        Note::PossiblyOrphaned { .. }
+        | Note::NodeEntriesLost { .. }
+        | Note::NotAsked { .. }
+        | Note::OlderGeneration { .. } => {
             return None;
         }
     };
