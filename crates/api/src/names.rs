@@ -37,3 +37,17 @@ pub const EKS_ANYWHERE_FINALIZER: &str = "clusters.anywhere.eks.amazonaws.com/fi
 pub const EKS_ANYWHERE_MANAGER: &str = "eks-a-controller";
 /// EKS Anywhere's annotation on an object whose reconciliation is paused.
 pub const EKS_ANYWHERE_PAUSED: &str = "anywhere.eks.amazonaws.com/paused";
+
+/// API group of the objects that the authenticator's backend `CRD` reads
+/// (`pkg/mapper/crd/apis/iamauthenticator/register.go` of aws-iam-authenticator).
+pub const IDENTITY_MAPPING_GROUP: &str = "iamauthenticator.k8s.aws";
+/// API version of those objects.
+pub const IDENTITY_MAPPING_VERSION: &str = "v1alpha1";
+/// Their kind; cluster-scoped.
+pub const IDENTITY_MAPPING_KIND: &str = "IAMIdentityMapping";
+/// Their resource, as rights name it.
+pub const IDENTITY_MAPPING_PLURAL: &str = "iamidentitymappings";
+/// On an IAMIdentityMapping of ours, for people: a hash of management cluster, namespace and name of the Cluster.
+pub const IDENTITY_MAPPING_CLUSTER: &str = "awsiam-operator.dev/cluster";
+/// On an IAMIdentityMapping of ours: an annotation that says whose it is and what was written.
+pub const IDENTITY_MAPPING_MARK: &str = "awsiam-operator.dev/mapping";
