@@ -24,6 +24,12 @@ pub const ALLOW_LAST_ADMIN_REMOVAL: &str = "awsiam-operator.dev/allow-last-admin
 pub const TAKE_OVER: &str = "awsiam-operator.dev/take-over";
 /// On a Cluster that is being deleted: `true` lets it go without cleaning its target.
 pub const GIVE_UP_TARGET: &str = "awsiam-operator.dev/give-up-target";
+/// On a Cluster of mode External: the backends that its authenticator runs with, as its flag names them, such as
+/// `CRD,EKSConfigMap`. An administrator says so, because nobody else can tell.
+pub const AUTHENTICATOR_BACKENDS: &str = "awsiam-operator.dev/authenticator-backends";
+/// On a Cluster: `true` lets the authenticator run with backends that do not name `EKSConfigMap`, although nodes join
+/// by `aws-auth`.
+pub const ALLOW_UNASKED_NODES: &str = "awsiam-operator.dev/allow-unasked-nodes";
 /// On a Cluster: how the API server gets its webhook file, recorded once chosen.
 pub const ROLLOUT: &str = "awsiam-operator.dev/rollout";
 /// On Secrets of ours: the uid of the Cluster they belong to.

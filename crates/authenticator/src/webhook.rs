@@ -42,7 +42,11 @@ pub fn told_by(error: &str) -> Webhook {
     let has = |part: &str| more.contains(part);
     if has("x509:") {
         Webhook::NotTrusted
-    } else if has("connection refused") || has("timeout") || has("deadline exceeded") || has("no route to host") {
+    } else if has("connection refused")
+        || has("timeout")
+        || has("deadline exceeded")
+        || has("no route to host")
+    {
         Webhook::Unanswered
     } else if has("could not find the requested resource") {
         Webhook::SomethingElse

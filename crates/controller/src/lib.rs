@@ -10,6 +10,7 @@ mod fights;
 pub mod gateway;
 mod hands_off;
 pub mod history;
+mod identity_mappings;
 pub mod observe;
 mod operator;
 pub mod options;

@@ -94,6 +94,12 @@ pub(super) fn foreign(objects: &[String]) -> Said {
     )
 }
 
+/// The backends that are asked for are held back; whatever else is said of the authenticator makes way for that.
+pub(super) fn unasked_nodes(said: &mut Vec<Said>, message: String) {
+    said.retain(|said| said.part != AUTHENTICATOR_READY);
+    said.push(no(AUTHENTICATOR_READY, reasons::UNASKED_NODES, message));
+}
+
 pub(super) fn pending(objects: &[String], pause: Option<Pause>) -> Said {
     let reason = if pause == Some(Pause::ObserveOnly) { reasons::OBSERVE_ONLY } else { reasons::SUSPENDED };
     let why = pause.map(Pause::message).unwrap_or_default();
@@ -212,7 +218,9 @@ pub(super) fn api_server(webhook: Webhook, without_flag: &[String], cluster: &Cl
         Webhook::SomethingElse => no(
             API_SERVER_CONFIGURED,
             reasons::OTHER_WEBHOOK,
-            format!("the API server asks another webhook than the authenticator; it can ask one only. If the authenticator is to be that one, {how}"),
+            format!(
+                "the API server asks another webhook than the authenticator; it can ask one only. If the authenticator is to be that one, {how}"
+            ),
         ),
         Webhook::Unanswered => no(
             API_SERVER_CONFIGURED,
