@@ -27,6 +27,7 @@ use kube::ResourceExt;
 
 pub(crate) use self::api_server::ApiServerProbe;
 pub(crate) use self::backends::runs_with;
+pub use self::backends::stated_backends;
 pub(crate) use self::conditions::Said;
 pub(crate) use self::seen::{CrdRights, Seen, Watches};
 

@@ -26,9 +26,8 @@ pub(crate) async fn runs_with(
     cluster: &Cluster,
     backends: &[Backend],
 ) -> bool {
-    if cluster.spec.authenticator().mode == AuthenticatorMode::External {
-        let said = cluster.annotations().get(AUTHENTICATOR_BACKENDS);
-        return said.and_then(|mode| parse_backends(mode)).is_some_and(|said| said == backends);
+    if let Some(stated) = stated_backends(cluster) {
+        return stated == backends;
     }
     match operator.authenticator_watches(target).seen().await {
         Ok(seen) => rollout::runs_with(&of_rollout(&seen), backends),
@@ -37,6 +36,14 @@ pub(crate) async fn runs_with(
             false
         }
     }
+}
+
+/// The backends that an administrator says an authenticator runs with that somebody else runs; empty where he does not,
+/// none where we run it.
+#[must_use]
+pub fn stated_backends(cluster: &Cluster) -> Option<Vec<Backend>> {
+    let stated = || parse_backends(cluster.annotations().get(AUTHENTICATOR_BACKENDS)?);
+    (cluster.spec.authenticator().mode == AuthenticatorMode::External).then(|| stated().unwrap_or_default())
 }
 
 /// How the authenticator is to run.
