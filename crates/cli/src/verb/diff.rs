@@ -177,10 +177,7 @@ fn title(cluster: &Cluster) -> String {
 }
 
 /// Why the operator would not carry out a plan for this Cluster now, in words.
-pub(crate) fn withheld(
-    cluster: &Cluster,
-    aws_auth: Option<&ConfigMap>,
-) -> Vec<String> {
+pub(crate) fn withheld(cluster: &Cluster, aws_auth: Option<&ConfigMap>) -> Vec<String> {
     let manages = |c: &ConfigMap| {
         c.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(EKS_ANYWHERE_MANAGER))
     };

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, Resolution, resolve};
 use awsiam_api::resolve::Backend;
+use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, Resolution, resolve};
 use awsiam_controller::observe::{Inputs, KnownPlaces};
 use awsiam_core::plan;
 use clap::{Args, Subcommand};

@@ -118,7 +118,8 @@ impl Live {
         let daemon_sets: Api<DaemonSet> = Api::namespaced(self.client.clone(), NAMESPACE);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let ours = ListParams::default().labels(&format!("{POD_LABEL}={}", awsiam_authenticator::names::NAME));
+        let ours =
+            ListParams::default().labels(&format!("{POD_LABEL}={}", awsiam_authenticator::names::NAME));
         let daemon_set = daemon_sets.get_opt(awsiam_authenticator::names::NAME).await?;
         let pods: Vec<_> = pods.list(&ours).await?.items.into_iter().map(Arc::new).collect();
         let mut names = BTreeSet::new();
