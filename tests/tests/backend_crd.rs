@@ -92,7 +92,7 @@ async fn a_move_to_objects_and_back_leaves_an_administrator_at_every_write() {
     let operator = set.stage.operator().await;
     set.stage.condition("Ready", "True", "Ready").await;
     let authenticator = Authenticator::start(&set.stage);
-    let watch = Watch::start(&set.stage).await;
+    let watch = Watch::start(&set.stage);
 
     // The objects are made and loaded; the entries stay while authenticators may run that ask aws-auth alone.
     set.cluster(&["objects"], "EKSConfigMap").await;
@@ -138,7 +138,7 @@ async fn a_move_is_finished_by_the_next_operator_whatever_write_the_first_died_a
     stage.condition("Ready", "True", "Ready").await;
     first.kill();
     let authenticator = Authenticator::start(stage);
-    let watch = Watch::start(stage).await;
+    let witness = Watch::start(stage);
     let mut finished = false;
     let mut round = 0_usize;
     while !(finished && round.is_multiple_of(2)) {
@@ -177,8 +177,8 @@ async fn a_move_is_finished_by_the_next_operator_whatever_write_the_first_died_a
         assert!(round < 80, "a move that never comes to rest");
     }
     assert!(round >= 10, "only {round} rounds");
-    let states = watch.stop().await;
-    let bad: Vec<_> = states.iter().filter(|state| !state.has_administrator()).collect();
+    let seen = witness.stop().await;
+    let bad: Vec<_> = seen.iter().filter(|state| !state.has_administrator()).collect();
     assert!(bad.is_empty(), "{bad:#?}");
     authenticator.stop().await;
 }

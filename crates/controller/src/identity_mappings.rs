@@ -294,10 +294,10 @@ fn is_older(new: &DynamicObject, old: &DynamicObject) -> bool {
 fn is_not_found(error: &watcher::Error) -> bool {
     use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
     match error {
-        InitialListFailed(kube::Error::Api(status))
-        | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status)) => status.is_not_found(),
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
+            matches!(error, kube::Error::Api(status) if status.is_not_found())
+        }
         watcher::Error::WatchError(status) => status.is_not_found(),
-        _ => false,
+        watcher::Error::NoResourceVersion => false,
     }
 }

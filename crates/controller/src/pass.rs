@@ -52,7 +52,7 @@ pub(crate) async fn reconcile(
         cluster = named(guard.as_ref()),
         generation = guard.meta().generation.unwrap_or_default(),
     );
-    let result = caught(pass(&guard, &operator).instrument(span)).await;
+    let result = caught(Box::pin(pass(&guard, &operator)).instrument(span)).await;
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
         Err(error) => {

@@ -306,7 +306,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) async fn start(stage: &Stage) -> Self {
+    pub(crate) fn start(stage: &Stage) -> Self {
         let stop = CancellationToken::new();
         let named = |name: &str| watcher::Config::default().fields(&format!("metadata.name={name}"));
         let order = |cluster: &awsiam_api::Cluster, _: bool| {

@@ -57,12 +57,11 @@ pub(super) async fn write(operator: &Operator, target: &Arc<Target>, planned: &P
     let mappings = &target.identity_mappings;
     let api = mappings.api();
     for write in writes {
-        let result = match &write.replaces {
-            None => operator.gateway.create_mapping(&api, &written(write, None)).await,
-            Some(_) => {
-                let read = planned.mappings.named(&write.name).map(Arc::as_ref);
-                operator.gateway.replace_mapping(&api, &written(write, read)).await
-            }
+        let result = if write.replaces.is_none() {
+            operator.gateway.create_mapping(&api, &written(write, None)).await
+        } else {
+            let read = planned.mappings.named(&write.name).map(Arc::as_ref);
+            operator.gateway.replace_mapping(&api, &written(write, read)).await
         };
         if result.as_ref().is_err_and(gateway::is_gone) {
             mappings.forget_crd();
