@@ -28,8 +28,14 @@ const BAD_WHEN_TRUE: [&str; 1] = [NODE_ENTRIES_LOST];
 
 /// Reasons: one word for programs, the same from release to release. The runbook has a paragraph on each.
 pub mod reasons {
-    /// The first backend is one that this version does not write to.
-    pub const BACKEND_NOT_SUPPORTED: &str = "BackendNotSupported";
+    /// The backends that are asked for would leave out nodes, which join by aws-auth.
+    pub const UNASKED_NODES: &str = "UnaskedNodes";
+    /// Mappings move between aws-auth and IAMIdentityMapping objects.
+    pub const MOVING: &str = "Moving";
+    /// Objects are written, and no authenticator has read them yet.
+    pub const WAITING_FOR_AUTHENTICATOR: &str = "WaitingForAuthenticator";
+    /// Entries of aws-auth that are not ours are no longer asked for.
+    pub const ENTRIES_NOT_ASKED: &str = "EntriesNotAsked";
     /// The target could not be read.
     pub const READ_FAILED: &str = "ReadFailed";
     /// The target could not be written to.

@@ -43,7 +43,7 @@ pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
     serde_saphyr::to_string_with_options(crd, options).expect("a CRD is plain data")
 }
 
-fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+pub(crate) fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd.labels_mut().insert(MANAGED_BY.to_owned(), FIELD_MANAGER.to_owned());
     crd.spec.names.list_kind = Some(format!("{}List", crd.spec.names.kind));
     for version in &mut crd.spec.versions {

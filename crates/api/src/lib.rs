@@ -11,6 +11,7 @@ pub mod conditions;
 pub mod crd;
 pub mod finding;
 pub mod iam_config;
+pub mod identity_mapping;
 pub mod messages;
 pub mod names;
 pub mod resolve;
@@ -25,5 +26,6 @@ pub use cluster_status::{ClusterFinding, ClusterStatus, ConfigStatus, TargetKind
 pub use crd::{crds, crds_yaml, missing_fields};
 pub use finding::{Finding, Reason, Severity};
 pub use iam_config::{AWSIamConfig, AWSIamConfigSpec, AWSIamConfigStatus, MapRole, MapUser};
+pub use identity_mapping::{IAMIdentityMapping, IAMIdentityMappingSpec, IAMIdentityMappingStatus};
 pub use resolve::{ConfigLookup, FoundConfig, Judged, Resolution, Settings, resolve};
 pub use validate::{validate, validate_cluster, validate_update};

@@ -24,6 +24,12 @@ pub const ALLOW_LAST_ADMIN_REMOVAL: &str = "awsiam-operator.dev/allow-last-admin
 pub const TAKE_OVER: &str = "awsiam-operator.dev/take-over";
 /// On a Cluster that is being deleted: `true` lets it go without cleaning its target.
 pub const GIVE_UP_TARGET: &str = "awsiam-operator.dev/give-up-target";
+/// On a Cluster of mode External: the backends that its authenticator runs with, as its flag names them, such as
+/// `CRD,EKSConfigMap`. An administrator says so, because nobody else can tell.
+pub const AUTHENTICATOR_BACKENDS: &str = "awsiam-operator.dev/authenticator-backends";
+/// On a Cluster: `true` lets the authenticator run with backends that do not name `EKSConfigMap`, although nodes join
+/// by `aws-auth`.
+pub const ALLOW_UNASKED_NODES: &str = "awsiam-operator.dev/allow-unasked-nodes";
 /// On a Cluster: how the API server gets its webhook file, recorded once chosen.
 pub const ROLLOUT: &str = "awsiam-operator.dev/rollout";
 /// On Secrets of ours: the uid of the Cluster they belong to.
@@ -37,3 +43,17 @@ pub const EKS_ANYWHERE_FINALIZER: &str = "clusters.anywhere.eks.amazonaws.com/fi
 pub const EKS_ANYWHERE_MANAGER: &str = "eks-a-controller";
 /// EKS Anywhere's annotation on an object whose reconciliation is paused.
 pub const EKS_ANYWHERE_PAUSED: &str = "anywhere.eks.amazonaws.com/paused";
+
+/// API group of the objects that the authenticator's backend `CRD` reads
+/// (`pkg/mapper/crd/apis/iamauthenticator/register.go` of aws-iam-authenticator).
+pub const IDENTITY_MAPPING_GROUP: &str = "iamauthenticator.k8s.aws";
+/// API version of those objects.
+pub const IDENTITY_MAPPING_VERSION: &str = "v1alpha1";
+/// Their kind; cluster-scoped.
+pub const IDENTITY_MAPPING_KIND: &str = "IAMIdentityMapping";
+/// Their resource, as rights name it.
+pub const IDENTITY_MAPPING_PLURAL: &str = "iamidentitymappings";
+/// On an IAMIdentityMapping of ours, for people: a hash of management cluster, namespace and name of the Cluster.
+pub const IDENTITY_MAPPING_CLUSTER: &str = "awsiam-operator.dev/cluster";
+/// On an IAMIdentityMapping of ours: an annotation that says whose it is and what was written.
+pub const IDENTITY_MAPPING_MARK: &str = "awsiam-operator.dev/mapping";

@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::daemon_set::{PROBE, default_resources};
+pub use self::daemon_set::{PROBE, backend_mode, backends_of, default_resources, parse_backends};
 use crate::certificate::{Leaf, sha256};
 use crate::facts::Facts;
 use crate::names::{CA_SHA256, MANAGED_BY, MANAGER, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET};

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use awsiam_core::desired::Backend;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
 
 use crate::names::NAME;
-use crate::objects::PROBE;
+use crate::objects::{PROBE, backends_of};
 
 /// Seconds by which a node's clock may differ before it is told.
 const CLOCK_TOLERANCE: i64 = 60;
@@ -89,6 +90,17 @@ pub fn readiness(seen: &Seen<'_>) -> Readiness {
         None if has_probe(daemon_set) => Readiness::Ready { nodes: seen.nodes.len() },
         None => Readiness::Running { nodes: seen.nodes.len() },
     }
+}
+
+/// Whether every authenticator that answers asks exactly these backends: the rollout is over, and no pod of an earlier
+/// one is left, not even one that is about to end.
+#[must_use]
+pub fn runs_with(seen: &Seen<'_>, backends: &[Backend]) -> bool {
+    let asks = |pod: Option<&PodSpec>| pod.and_then(backends_of).is_some_and(|asked| asked == backends);
+    let template =
+        seen.daemon_set.and_then(|set| set.spec.as_ref()).and_then(|spec| spec.template.spec.as_ref());
+    let is_over = matches!(readiness(seen), Readiness::Ready { .. } | Readiness::Running { .. });
+    is_over && asks(template) && seen.pods.iter().all(|pod| asks(pod.spec.as_ref()))
 }
 
 fn has_probe(daemon_set: &DaemonSet) -> bool {

@@ -268,11 +268,11 @@ fn note_words(note: &Note) -> String {
             listed(left_out)
         ),
         Note::Recreated { revision: None, .. } => "there is no aws-auth; it is made".to_owned(),
-        Note::NotAsked { foreign, nodes } => format!(
-            "aws-auth holds {foreign} entries that are not ours, {nodes} of them of nodes, and backendMode does not name EKSConfigMap: the authenticator will not read them"
-        ),
         Note::NodeEntriesLost { revision } => format!(
             "aws-auth has no node entry any more, and history revision {revision} has some: nodes that join by aws-auth can't. Put their entries back"
+        ),
+        Note::NotAsked { foreign, nodes } => format!(
+            "backendMode does not name EKSConfigMap, and aws-auth holds {foreign} entries that are not ours, {nodes} of nodes among them; they count no more"
         ),
         Note::OlderGeneration { object, recorded, read } => format!(
             "{object} has generation {read} and was planned with at generation {recorded} before: a backup was restored. What it says now counts"

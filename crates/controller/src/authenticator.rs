@@ -4,6 +4,7 @@
 
 mod api_server;
 mod apply;
+mod backends;
 mod certificates;
 mod conditions;
 mod kubeconfig;
@@ -20,12 +21,15 @@ use awsiam_authenticator::image::{ImageError, ImagePolicy, choose};
 use awsiam_authenticator::objects::{Objects, default_resources, objects};
 use awsiam_authenticator::rollout::{self, Readiness};
 use awsiam_authenticator::{cluster_id, names};
+use awsiam_core::desired::Backend;
 use k8s_openapi::api::core::v1::EnvVar;
 use kube::ResourceExt;
 
 pub(crate) use self::api_server::ApiServerProbe;
+pub(crate) use self::backends::runs_with;
+pub use self::backends::stated_backends;
 pub(crate) use self::conditions::Said;
-pub(crate) use self::seen::{Seen, Watches};
+pub(crate) use self::seen::{CrdRights, Seen, Watches};
 
 use crate::error::Error;
 use crate::hands_off::Pause;
@@ -100,11 +104,29 @@ async fn daemon_set_mode(
     wish: Wish,
     planned: &Planned,
 ) -> Result<Vec<Said>, Error> {
-    let watches = operator.authenticator_watches(target);
-    let seen = watches.seen().await?;
+    let seen = seen_of(operator, target, settings).await?;
     match (wish, settings) {
         (Wish::Remove, _) => removal::remove(operator, target, cluster, &seen, planned).await,
-        (Wish::Run, Some(settings)) => run(operator, target, cluster, settings, &seen, planned.pause).await,
+        (Wish::Run, Some(settings)) => match backends::to_run(cluster, settings, &seen, planned) {
+            backends::Run::AsAsked => {
+                let said = run(operator, target, cluster, settings, &seen, planned.pause).await?;
+                if planned.pause.is_none() && !settings.backends.contains(&Backend::Crd) {
+                    backends::forget_crd(operator, target, &seen, settings).await?;
+                }
+                Ok(said)
+            }
+            backends::Run::AsBefore(running, message) => {
+                let settings = Settings { backends: running, ..settings.clone() };
+                let mut said = run(operator, target, cluster, &settings, &seen, planned.pause).await?;
+                conditions::unasked_nodes(&mut said, message);
+                Ok(said)
+            }
+            backends::Run::Not(message) => {
+                let mut said = Vec::new();
+                conditions::unasked_nodes(&mut said, message);
+                Ok(said)
+            }
+        },
         _ if seen.daemon_set.is_none() => Ok(Vec::new()),
         _ => Ok(vec![conditions::readiness(&readiness(&seen), None)]),
     }
@@ -162,12 +184,26 @@ async fn run(
     Ok(said)
 }
 
+/// What is there of the authenticator; what only backend `CRD` needs is looked at where the target has to do with it.
+async fn seen_of(
+    operator: &Operator,
+    target: &Arc<Target>,
+    settings: Option<&Settings>,
+) -> Result<Seen, Error> {
+    let mut seen = operator.authenticator_watches(target).seen().await?;
+    let is_asked = settings.is_some_and(|settings| settings.backends.contains(&Backend::Crd));
+    if is_asked || target.identity_mappings.is_watched() {
+        operator.crd_rights(target).add_to(&mut seen).await?;
+    }
+    Ok(seen)
+}
+
 fn readiness(seen: &Seen) -> Readiness {
-    rollout::readiness(&rollout::Seen {
-        daemon_set: seen.daemon_set.as_deref(),
-        pods: &seen.pods,
-        nodes: &seen.nodes,
-    })
+    rollout::readiness(&of_rollout(seen))
+}
+
+fn of_rollout(seen: &Seen) -> rollout::Seen<'_> {
+    rollout::Seen { daemon_set: seen.daemon_set.as_deref(), pods: &seen.pods, nodes: &seen.nodes }
 }
 
 /// The cluster id: the one that is recorded, else the one that the authenticator is configured with, else the

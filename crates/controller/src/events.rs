@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use awsiam_api::{AWSIamConfig, Cluster, ClusterFinding, ClusterStatus};
+use awsiam_core::desired::Backend;
 use awsiam_core::plan::{Note, Outcome, State};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::DeserializeGuard;
@@ -12,7 +13,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 
 use crate::gateway::Gateway;
-use crate::report::listed;
+use crate::report::{self, listed};
 use crate::reporter::{PassReport, Planned};
 
 /// So many entries are named in one Event.
@@ -83,11 +84,21 @@ fn cut(note: &str) -> String {
 /// What a pass did: the changes that it wrote.
 pub(crate) fn happened(pass: &PassReport) -> Vec<Said> {
     let PassReport::Planned(planned) = pass else { return Vec::new() };
-    if planned.plan.before == planned.plan.after || planned.pending || planned.plan.blocked.is_some() {
+    if planned.pending {
         return Vec::new();
     }
-    let mut said = changes(planned);
-    said.extend(planned.plan.notes.iter().filter_map(note));
+    let plan = &planned.plan;
+    let wrote_aws_auth = plan.has_write();
+    let mut said = Vec::new();
+    if wrote_aws_auth {
+        said.extend(changes(planned, Backend::EksConfigMap));
+    }
+    if plan.has_object_writes() {
+        said.extend(changes(planned, Backend::Crd));
+    }
+    if wrote_aws_auth {
+        said.extend(plan.notes.iter().filter_map(note));
+    }
     said
 }
 
@@ -109,9 +120,9 @@ const CHANGES: [(State, &str, &str); 5] = [
     (State::Removed, "MappingsRemoved", "Remove"),
 ];
 
-fn changes(planned: &Planned) -> Vec<Said> {
+fn changes(planned: &Planned, place: Backend) -> Vec<Said> {
     let of_state = |state: State| -> Vec<&Outcome> {
-        planned.plan.changes().filter(|outcome| outcome.state == state).collect()
+        planned.plan.changes().filter(|outcome| outcome.state == state && outcome.place == place).collect()
     };
     CHANGES
         .iter()
@@ -121,13 +132,13 @@ fn changes(planned: &Planned) -> Vec<Said> {
             let first = outcomes.first()?;
             let entries = named(outcomes.iter().map(|o| format!("{} {}", o.key.list, o.arn())));
             let (kind, note) = if *state == State::Repaired {
-                let note = planned.other_writer().map_or_else(
-                    || format!("put back in aws-auth: {entries}"),
+                let note = planned.other_writer_in(place).map_or_else(
+                    || format!("put back in {}: {entries}", named_place(place)),
                     |manager| format!("put back what field manager {manager} changed: {entries}"),
                 );
                 (EventType::Warning, note)
             } else {
-                (EventType::Normal, format!("{} aws-auth: {entries}", verb(*state)))
+                (EventType::Normal, format!("{} {}: {entries}", verb(*state), named_place(place)))
             };
             let config = if configs.len() == 1 { first.config.clone() } else { None };
             Some(Said { kind, reason: (*reason).to_owned(), action, note, config })
@@ -145,6 +156,13 @@ fn named(items: impl Iterator<Item = String>) -> String {
     });
     let most = fitting.count().max(1);
     listed(items.into_iter(), most)
+}
+
+fn named_place(place: Backend) -> &'static str {
+    match place {
+        Backend::EksConfigMap => "aws-auth",
+        Backend::Crd => "IAMIdentityMappings",
+    }
 }
 
 fn verb(state: State) -> &'static str {
@@ -204,7 +222,9 @@ fn same_finding(one: &ClusterFinding, other: &ClusterFinding) -> bool {
 fn new_findings(before: &ClusterStatus, after: &ClusterStatus) -> Vec<Said> {
     let mut appeared: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
     let known = |finding: &&ClusterFinding| before.findings.iter().any(|other| same_finding(finding, other));
-    for finding in after.findings.iter().filter(|finding| !known(finding)) {
+    // What moves is on its way, and the condition says how far it is.
+    let is_news = |finding: &&ClusterFinding| !report::is_progress(&finding.reason) && !known(finding);
+    for finding in after.findings.iter().filter(is_news) {
         let subject = if finding.arn.is_empty() { &finding.list } else { &finding.arn };
         let text = format!("{subject}: {}", finding.message);
         appeared.entry((&finding.reason, &finding.config)).or_default().push(text);

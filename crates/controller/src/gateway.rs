@@ -5,9 +5,11 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use awsiam_api::names::FIELD_MANAGER;
+use awsiam_api::names::{FIELD_MANAGER, IDENTITY_MAPPING_KIND};
+use awsiam_core::identity_mappings::Deletion;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DynamicObject;
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -74,6 +76,59 @@ impl Gateway {
         let (api, name) = config_maps(client, config_map);
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         self.send("create", format!("ConfigMap {name}"), api.create(&params, config_map)).await
+    }
+
+    /// Makes an IAMIdentityMapping, by a plain POST; AlreadyExists means that somebody else was faster.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub(crate) async fn create_mapping(
+        &self,
+        api: &Api<DynamicObject>,
+        object: &DynamicObject,
+    ) -> Result<DynamicObject, Error> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        self.send("create", mapping(object.metadata.name.as_deref()), api.create(&params, object)).await
+    }
+
+    /// Replaces an IAMIdentityMapping, conditionally on the uid and resourceVersion in `object`.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; a 409 among them means that somebody else was faster.
+    pub(crate) async fn replace_mapping(
+        &self,
+        api: &Api<DynamicObject>,
+        object: &DynamicObject,
+    ) -> Result<DynamicObject, Error> {
+        let name = object.metadata.name.as_deref();
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let replace = api.replace(name.unwrap_or_default(), &params, object);
+        self.send("update", mapping(name), replace).await
+    }
+
+    /// Deletes the version of an IAMIdentityMapping that was read, and no other. One that is gone already is no
+    /// error. Gives the object where a finalizer still holds it.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; a 409 among them means that somebody else was faster.
+    pub(crate) async fn delete_mapping(
+        &self,
+        api: &Api<DynamicObject>,
+        deletion: &Deletion,
+    ) -> Result<Option<DynamicObject>, Error> {
+        let preconditions = Preconditions {
+            uid: Some(deletion.version.uid.clone()),
+            resource_version: Some(deletion.version.resource_version.clone()),
+        };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let delete = api.delete(&deletion.name, &params);
+        match self.send("delete", mapping(Some(&deletion.name)), delete).await {
+            Err(error) if is_gone(&error) => Ok(None),
+            deleted => {
+                let left = deleted?.left();
+                Ok(left.filter(|object| object.metadata.deletion_timestamp.is_some()))
+            }
+        }
     }
 
     /// Applies an object that only we write, by server-side apply.
@@ -199,6 +254,10 @@ impl Gateway {
         let what = format!("the finalizers of {} {name}", K::kind(&K::DynamicType::default()));
         self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
+}
+
+fn mapping(name: Option<&str>) -> String {
+    format!("{IDENTITY_MAPPING_KIND} {}", name.unwrap_or_default())
 }
 
 fn config_maps(client: Client, config_map: &ConfigMap) -> (Api<ConfigMap>, String) {

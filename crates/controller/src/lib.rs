@@ -10,6 +10,7 @@ mod fights;
 pub mod gateway;
 mod hands_off;
 pub mod history;
+mod identity_mappings;
 pub mod observe;
 mod operator;
 pub mod options;
@@ -20,7 +21,7 @@ mod target;
 mod watched;
 mod watches;
 
-pub use authenticator::facts as authenticator_facts;
+pub use authenticator::{facts as authenticator_facts, stated_backends};
 pub use awsiam_authenticator::image::ImagePolicy;
 pub use error::{Error, StartError};
 pub use operator::run;

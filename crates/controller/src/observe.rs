@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use awsiam_api::names::{FIELD_MANAGER, TAKE_OVER};
 use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, FoundConfig, Judged, Resolution, resolve};
+use awsiam_core::desired::Backend;
 use awsiam_core::history::Record;
+use awsiam_core::identity_mappings::IdentityMapping;
 use awsiam_core::ledger::{self, Writer};
 use awsiam_core::observed::Observed;
 use awsiam_core::places::Places;
@@ -87,6 +89,13 @@ pub fn desired(
     })
 }
 
+/// The backends that references ask for; the default where nobody says.
+#[must_use]
+pub fn backends(resolution: &Resolution) -> &[Backend] {
+    let settings = resolution.settings.as_ref();
+    settings.map_or(Places::default().backends, |settings| settings.backends.as_slice())
+}
+
 /// Who may take away the last administrator, from the Cluster's annotation and its references.
 #[must_use]
 pub fn last_admin_allowance(cluster: &Cluster) -> Option<LastAdminAllowance> {
@@ -110,6 +119,16 @@ pub fn other_writer(config_map: &ConfigMap, data_keys: &[&str]) -> Option<String
     // Times are by the second: who owns the data key says more.
     let latest = others.max_by_key(|e| (owns(e, data_keys), e.time.as_ref().map(|time| time.0)));
     latest.and_then(|entry| entry.manager.clone())
+}
+
+/// The field manager, other than ours, that changed an object's own fields last.
+#[must_use]
+pub fn other_manager(object: &impl ResourceExt) -> Option<String> {
+    let is_other = |e: &&ManagedFieldsEntry| {
+        e.manager.as_deref() != Some(FIELD_MANAGER) && e.subresource.as_deref().unwrap_or_default().is_empty()
+    };
+    let others = object.managed_fields().iter().filter(is_other);
+    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?.manager.clone()
 }
 
 fn owns(entry: &ManagedFieldsEntry, data_keys: &[&str]) -> bool {
@@ -150,6 +169,17 @@ pub struct Inputs {
     pub owned_before: bool,
     /// The readable history records.
     pub history: Arc<Vec<Record>>,
+    /// The places beside `aws-auth`; none where it is the only one: backend `CRD` has nothing to do with the target.
+    pub places: Option<KnownPlaces>,
+}
+
+/// What was read of the `IAMIdentityMapping` objects and of who asks them.
+#[derive(Clone, Debug)]
+pub struct KnownPlaces {
+    /// The objects; none: they could not be read.
+    pub objects: Option<Vec<IdentityMapping>>,
+    /// Every authenticator that answers runs with the backends that are asked for.
+    pub ready: bool,
 }
 
 impl Inputs {
@@ -183,7 +213,14 @@ impl Inputs {
             take_over: cluster.annotations().get(TAKE_OVER).is_some_and(|value| value == "true"),
             owned_before: owned > 0,
             history,
+            places: None,
         }
+    }
+
+    /// The backends that the Cluster's first AWSIamConfig asks for, in their order; the default where nobody says.
+    #[must_use]
+    pub fn backends(&self) -> &[Backend] {
+        backends(&self.resolution)
     }
 
     /// The request that the plan is made from.
@@ -191,7 +228,11 @@ impl Inputs {
     pub fn request<'a>(&'a self, policy: &'a Policy) -> Request<'a> {
         Request {
             observed: &self.observed,
-            places: Places::default(),
+            places: self.places.as_ref().map_or_else(Places::default, |known| Places {
+                backends: self.backends(),
+                objects: known.objects.as_deref(),
+                ready: known.ready,
+            }),
             refs: &self.resolution.refs,
             writer: &self.writer,
             cluster_generation: self.cluster_generation,

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authenticator::Watches;
+use crate::authenticator::{CrdRights, Watches};
 use crate::crd_gate::CrdGate;
 use crate::error::StartError;
 use crate::events::Publisher;
@@ -84,18 +84,21 @@ impl Operator {
     /// The watches on the authenticator's objects of a target, started at the first call.
     pub(crate) fn authenticator_watches<'a>(&self, target: &'a Arc<Target>) -> &'a Watches {
         target.authenticator.get_or_init(|| {
-            let touched = Arc::downgrade(target);
-            let changed = move || {
-                if let Some(target) = touched.upgrade() {
-                    target.touched();
-                }
-            };
-            let spawn = |task| {
-                self.background.spawn(self.stop.clone().run_until_cancelled_owned(task));
-            };
             let cluster = self.options.local_cluster.clone().unwrap_or_default();
-            Watches::start(&target.client, &cluster, spawn, changed)
+            Watches::start(&target.client, &cluster, |task| self.forever(task), touching(target))
         })
+    }
+
+    /// The watches on what the authenticator needs for backend `CRD`, started at the first call.
+    pub(crate) fn crd_rights<'a>(&self, target: &'a Arc<Target>) -> &'a CrdRights {
+        target
+            .crd_rights
+            .get_or_init(|| CrdRights::start(&target.client, |task| self.forever(task), touching(target)))
+    }
+
+    /// Runs this until it ends or the operator stops.
+    pub(crate) fn forever(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.background.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }
 
     /// The time.
@@ -132,6 +135,16 @@ impl Operator {
     }
 }
 
+/// What a watch calls when something changed on a target.
+fn touching(target: &Arc<Target>) -> impl Fn() + Clone + Send + 'static {
+    let touched = Arc::downgrade(target);
+    move || {
+        if let Some(target) = touched.upgrade() {
+            target.touched();
+        }
+    }
+}
+
 /// Runs the operator until `stop` is cancelled; then lets the writes in flight finish and returns.
 ///
 /// # Errors
@@ -153,6 +166,13 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     if let Some(target) = target.clone() {
         // Read ahead, beside the rest of the start; a pass that finds nothing reads again.
         forever(Box::pin(async move { drop(target.history.records().await) }));
+    }
+    if let Some(target) = target.clone() {
+        forever(Box::pin(async move {
+            if target.identity_mappings.look().await == Some(true) {
+                target.touched();
+            }
+        }));
     }
     let Some(management) = stop.run_until_cancelled(management(&client)).await else { return Ok(()) };
     let management = management?;

@@ -1,12 +1,13 @@
 //! One pass over a Cluster: observe → plan → apply → report. Decides nothing about entries; that is
 //! the plan's. Needs a client for direct reads and for writes.
 
+mod objects;
+
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use awsiam_api::names::{CLUSTER_FINALIZER, EKS_ANYWHERE_FINALIZER, GIVE_UP_TARGET};
-use awsiam_api::resolve::Backend;
 use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy};
 use awsiam_core::ledger;
 use awsiam_core::plan::{self, Blocked, Note, Plan, State};
@@ -24,6 +25,7 @@ use crate::error::{Error, backoff, caught};
 use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::history;
+use crate::identity_mappings::Found;
 use crate::observe::{self, Inputs};
 use crate::operator::Operator;
 use crate::reporter::{PassReport, Planned, Report};
@@ -50,7 +52,7 @@ pub(crate) async fn reconcile(
         cluster = named(guard.as_ref()),
         generation = guard.meta().generation.unwrap_or_default(),
     );
-    let result = caught(pass(&guard, &operator).instrument(span)).await;
+    let result = caught(Box::pin(pass(&guard, &operator)).instrument(span)).await;
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
         Err(error) => {
@@ -199,13 +201,23 @@ async fn carry_out(
     let mut cluster = cluster.clone();
     let mut directly = ReadDirectly::new();
     let records = target.history.records().await?;
+    let mut mappings = None;
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(jittered(attempt)).await;
             seen = target.read().await?;
+            if matches!(mappings, Some(Found::Objects(_))) {
+                mappings = Some(target.identity_mappings.read().await?);
+            }
         }
         let (inputs, plan) = loop {
-            let inputs = inputs(operator, &cluster, seen.as_deref(), &directly, records.clone());
+            let mut inputs = inputs(operator, &cluster, seen.as_deref(), &directly, records.clone());
+            let found = match &mappings {
+                Some(found) => found.clone(),
+                None => objects::found(operator, target, &inputs).await,
+            };
+            inputs.places = objects::places(operator, target, &cluster, &inputs, &found).await;
+            mappings = Some(found);
             let request = inputs.request(&operator.options.policy);
             if directly.is_empty() && !plan::older_than_recorded(&request).is_empty() {
                 read_directly(operator, &mut cluster, &request, &mut directly).await?;
@@ -214,22 +226,20 @@ async fn carry_out(
             let plan = plan::plan(&request);
             break (inputs, plan);
         };
-        let backend = inputs.resolution.settings.as_ref().and_then(|s| s.backends.first().copied());
-        let supported = inputs.remove_all || backend != Some(Backend::Crd);
         let mut report = Planned {
-            pending: plan.has_write(),
+            pending: plan.has_write() || plan.has_object_writes(),
             plan,
             inputs,
             pause,
             seen: seen.clone(),
+            mappings: mappings.clone().unwrap_or(Found::Nothing),
             fighting: None,
-            supported,
             authenticator: Vec::new(),
         };
         if pause.is_none() && may_vanish(&report.plan) {
             record_seen(operator, target, &report);
         }
-        if pause.is_some() || !supported || report.plan.blocked.is_some() {
+        if pause.is_some() || (report.plan.blocked.is_some() && !report.plan.has_object_writes()) {
             return Ok(CarriedOut { report, wait: None });
         }
         if let Some((manager, wait)) = fight(target, &report) {
@@ -239,7 +249,7 @@ async fn carry_out(
         }
         match write(operator, target, &report).await {
             Err(error) if gateway::is_race(&error) => {
-                tracing::debug!(attempt, "aws-auth changed before it was written");
+                tracing::debug!(attempt, %error, "something changed before it was written");
             }
             Err(error) => return Err(error),
             Ok(()) => {
@@ -334,8 +344,30 @@ fn record_seen(operator: &Operator, target: &Arc<Target>, planned: &Planned) {
     }
 }
 
-/// Writes `aws-auth` if the plan wants it, and sees to it that contents are on record.
+/// Writes what the plan wants, in an order in which each mapping stands somewhere all the time: objects that come or
+/// change, `aws-auth`, objects that go. The first failure ends it: what goes may rely on what was not written.
 async fn write(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> Result<(), Error> {
+    objects::write(operator, target, planned).await?;
+    write_aws_auth(operator, target, planned).await?;
+    for outcome in planned.plan.changes() {
+        tracing::info!(
+            place = ?outcome.place,
+            state = ?outcome.state,
+            reason = outcome.reason.name(),
+            list = %outcome.key.list,
+            arn = outcome.arn(),
+            config = outcome.config,
+            "changed an entry"
+        );
+    }
+    if let Some(manager) = planned.other_writer() {
+        target.fights.lock().unwrap_or_else(PoisonError::into_inner).repaired(&manager, Instant::now());
+    }
+    objects::delete(operator, target, planned).await
+}
+
+/// Writes `aws-auth` if the plan wants it, and sees to it that contents are on record.
+async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> Result<(), Error> {
     let plan = &planned.plan;
     match &planned.seen {
         Some(seen)
@@ -355,21 +387,6 @@ async fn write(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> 
     } else {
         operator.gateway.create(target.client.clone(), &wanted).await?
     };
-    for outcome in plan.changes() {
-        tracing::info!(
-            state = ?outcome.state,
-            reason = outcome.reason.name(),
-            list = %outcome.key.list,
-            arn = outcome.arn(),
-            config = outcome.config,
-            "changed an entry"
-        );
-    }
-    if plan.changes().any(|outcome| outcome.state == State::Repaired)
-        && let Some(manager) = planned.other_writer()
-    {
-        target.fights.lock().unwrap_or_else(PoisonError::into_inner).repaired(&manager, Instant::now());
-    }
     target.have_written(&written);
     operator.record_beside(target, Arc::new(written));
     Ok(())

@@ -181,12 +181,6 @@ fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, gen
 fn synced(planned: &Planned) -> (Status, &'static str, String) {
     let plan = &planned.plan;
     let no = |reason: &'static str, message: String| (Status::False, reason, message);
-    if !planned.supported {
-        return no(
-            reasons::BACKEND_NOT_SUPPORTED,
-            "the first backendMode is CRD, which this version does not write yet; aws-auth is left as it is. Use EKSConfigMap".to_owned(),
-        );
-    }
     if let Some(blocked) = &plan.blocked {
         let (reason, message) = blocked_words(blocked);
         return no(reason, message);
@@ -230,7 +224,67 @@ fn synced(planned: &Planned) -> (Status, &'static str, String) {
         let message = "the Cluster has no identityProviderRefs, so nothing is wanted in aws-auth".to_owned();
         return (Status::True, reasons::NO_IDENTITY_PROVIDER_REFS, message);
     }
+    let (status, reason, message) = progress(planned);
+    match plan.notes.iter().find_map(not_asked) {
+        Some(more) => (status, reason, format!("{more}. {message}")),
+        None => (status, reason, message),
+    }
+}
+
+/// Where nothing is wrong: whether all is done, or something is still on its way.
+fn progress(planned: &Planned) -> (Status, &'static str, String) {
+    let plan = &planned.plan;
+    let moving: BTreeSet<&Key> =
+        plan.outcomes.iter().filter(|o| is_on_its_way(o)).map(|outcome| &outcome.key).collect();
+    if !moving.is_empty() {
+        let first = plan.outcomes.iter().find(|o| is_on_its_way(o)).map(words).unwrap_or_default();
+        return (
+            Status::Unknown,
+            reasons::MOVING,
+            format!(
+                "{} on the way between aws-auth and IAMIdentityMappings; the old place answers until the new one does. {first}",
+                counted(moving.len(), "mapping is", "mappings are")
+            ),
+        );
+    }
+    let unloaded = plan.objects.unloaded.len();
+    if unloaded > 0 && planned.pause.is_none() {
+        return (
+            Status::Unknown,
+            reasons::WAITING_FOR_AUTHENTICATOR,
+            format!(
+                "{} written, and no authenticator has read {} yet, so {} nobody a login so far. An authenticator that runs with backend CRD does so within seconds",
+                counted(unloaded, "IAMIdentityMapping is", "IAMIdentityMappings are"),
+                if unloaded == 1 { "it" } else { "them" },
+                if unloaded == 1 { "it gives" } else { "they give" },
+            ),
+        );
+    }
     (Status::True, reasons::SYNCED, diff::summary(plan))
+}
+
+/// Whether an outcome is a step of a move that goes on by itself.
+fn is_on_its_way(outcome: &Outcome) -> bool {
+    outcome.state == State::Held && is_progress(outcome.reason.name())
+}
+
+/// Whether a reason tells of progress and not of something wrong.
+pub(crate) fn is_progress(reason: &str) -> bool {
+    [Reason::Moving.name(), Reason::AdministratorNotLoaded.name()].contains(&reason)
+}
+
+/// What is said where entries of others are no longer asked for.
+fn not_asked(note: &Note) -> Option<String> {
+    let Note::NotAsked { foreign, nodes } = note else { return None };
+    let nodes = match nodes {
+        0 => String::new(),
+        nodes => format!(", {} among them", counted(*nodes, "node entry", "node entries")),
+    };
+    Some(format!(
+        "backendMode does not name EKSConfigMap, and aws-auth holds {} that {} not ours{nodes}: whoever relies on them can't log in. To keep them, refer to an AWSIamConfig with backendMode [CRD, EKSConfigMap]",
+        counted(*foreign, "entry", "entries"),
+        if *foreign == 1 { "is" } else { "are" },
+    ))
 }
 
 fn blocked_words(blocked: &Blocked) -> (&'static str, String) {
@@ -282,6 +336,7 @@ fn unresolved(planned: &Planned) -> Option<(&'static str, String)> {
 fn rank(outcome: &Outcome) -> Option<u8> {
     match (outcome.state, &outcome.reason) {
         (_, Reason::ConfigSuspended) => None,
+        (State::Held, reason) if is_progress(reason.name()) => None,
         (State::Held, Reason::LastAdministrator) => Some(0),
         (State::Held, _) => Some(1),
         (State::Conflict, _) => Some(2),
@@ -319,15 +374,21 @@ fn words(outcome: &Outcome) -> String {
 fn configs(planned: &Planned) -> Vec<ConfigStatus> {
     let Refs::Listed(configs) = &planned.inputs.resolution.refs else { return Vec::new() };
     let outcomes = &planned.plan.outcomes;
-    let done = !planned.pending && planned.plan.blocked.is_none() && planned.supported;
+    let done = !planned.pending && planned.plan.blocked.is_none();
     configs
         .iter()
         .map(|config| {
+            // By key: a mapping that moves has an outcome in each place.
             let of = |states: &[State]| {
                 let mine = outcomes.iter().filter(|o| o.config.as_ref() == Some(&config.name));
-                i64::try_from(mine.filter(|o| states.contains(&o.state)).count()).unwrap_or(i64::MAX)
+                let counting = mine.filter(|o| states.contains(&o.state) && !is_on_its_way(o));
+                counting.map(|outcome| &outcome.key).collect::<BTreeSet<_>>()
             };
-            let changed = of(&[State::Added, State::Changed, State::Repaired, State::Adopted]);
+            let number = |keys: BTreeSet<&Key>| i64::try_from(keys.len()).unwrap_or(i64::MAX);
+            let mut synced = of(&[State::InEffect, State::AlreadyPresent]);
+            if done {
+                synced.extend(of(&[State::Added, State::Changed, State::Repaired, State::Adopted]));
+            }
             let privileged = outcomes.iter().filter(|o| {
                 o.config.as_ref() == Some(&config.name)
                     && o.state == State::Refused
@@ -348,9 +409,9 @@ fn configs(planned: &Planned) -> Vec<ConfigStatus> {
                 counts: Some(ConfigCounts {
                     // Without rows that are rejected whatever the target: the AWSIamConfig itself says so.
                     desired: i64::try_from(counting).unwrap_or(i64::MAX),
-                    synced: of(&[State::InEffect, State::AlreadyPresent]) + if done { changed } else { 0 },
-                    refused: of(&[State::Refused, State::Conflict, State::Shadowed]) + refused_rows,
-                    frozen: of(&[State::Frozen, State::Held]),
+                    synced: number(synced),
+                    refused: number(of(&[State::Refused, State::Conflict, State::Shadowed])) + refused_rows,
+                    frozen: number(of(&[State::Frozen, State::Held])),
                 }),
             }
         })
@@ -398,6 +459,14 @@ fn findings(planned: &Planned, before: &[ClusterFinding]) -> Vec<ClusterFinding>
 
 /// Notes that last as long as what they are about; the others are Events alone.
 fn note_finding(note: &Note) -> Option<ClusterFinding> {
+    if let Some(message) = not_asked(note) {
+        return Some(ClusterFinding {
+            reason: reasons::ENTRIES_NOT_ASKED.to_owned(),
+            severity: FindingSeverity::Warning,
+            message,
+            ..ClusterFinding::default()
+        });
+    }
     let Note::OlderGeneration { object, recorded, read } = note else { return None };
     Some(ClusterFinding {
         reason: "OlderGeneration".to_owned(),

@@ -1,13 +1,15 @@
 //! Writes statuses and Events in the background, so that the next pass does not wait for them. Of
 //! several reports about one Cluster only the last becomes its status; their Events are all published.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use awsiam_api::{Cluster, ClusterStatus};
-use awsiam_core::plan::{Blocked, Plan, State};
+use awsiam_core::desired::Backend;
+use awsiam_core::mapping::fold;
+use awsiam_core::plan::{Blocked, Outcome, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -22,6 +24,7 @@ use crate::error::caught;
 use crate::events::{self, Publisher};
 use crate::gateway::{self, Gateway};
 use crate::hands_off::Pause;
+use crate::identity_mappings::Found;
 use crate::observe::{self, Inputs};
 use crate::report;
 
@@ -35,10 +38,10 @@ pub(crate) struct Planned {
     pub(crate) pause: Option<Pause>,
     /// The field manager that we leave alone for a while.
     pub(crate) fighting: Option<String>,
-    /// Whether the first backend is one that this version writes to.
-    pub(crate) supported: bool,
     /// What the plan was made on.
     pub(crate) seen: Option<Arc<ConfigMap>>,
+    /// The IAMIdentityMapping objects that it was made on.
+    pub(crate) mappings: Found,
     /// What came of the authenticator's part.
     pub(crate) authenticator: Vec<authenticator::Said>,
 }
@@ -46,9 +49,29 @@ pub(crate) struct Planned {
 impl Planned {
     /// The field manager that changed what the plan repairs; `None` where nobody tells.
     pub(crate) fn other_writer(&self) -> Option<String> {
-        let repaired = self.plan.changes().filter(|outcome| outcome.state == State::Repaired);
-        let data_keys: Vec<&str> = repaired.map(|outcome| outcome.key.list.data_key()).collect();
-        observe::other_writer(self.seen.as_ref()?, &data_keys)
+        self.other_writer_in(Backend::EksConfigMap).or_else(|| self.other_writer_in(Backend::Crd))
+    }
+
+    /// Likewise, of what is repaired in one place.
+    pub(crate) fn other_writer_in(&self, place: Backend) -> Option<String> {
+        let is_repaired = |o: &&Outcome| o.state == State::Repaired && o.place == place;
+        let mut repaired = self.plan.changes().filter(is_repaired).peekable();
+        repaired.peek()?;
+        match place {
+            Backend::EksConfigMap => {
+                let data_keys: Vec<&str> = repaired.map(|outcome| outcome.key.list.data_key()).collect();
+                observe::other_writer(self.seen.as_ref()?, &data_keys)
+            }
+            Backend::Crd => {
+                // Of what is replaced only that which drifted has an ARN that an outcome speaks of.
+                let arns: BTreeSet<&str> = repaired.map(|outcome| outcome.key.arn.as_str()).collect();
+                let mut writes = self.plan.objects.changes.write.iter();
+                writes.find_map(|write| {
+                    let is_meant = arns.contains(fold(&write.spec.arn).as_str());
+                    observe::other_manager(self.mappings.named(&write.name).filter(|_| is_meant)?.as_ref())
+                })
+            }
+        }
     }
 
     /// Whether the Cluster, if it is being deleted, may go: everything of ours is out, or nothing is ours.
@@ -56,7 +79,18 @@ impl Planned {
         match &self.plan.blocked {
             Some(Blocked::TargetClaimed { .. }) => true,
             Some(_) => false,
-            None => !self.pending && self.plan.after.ledger.is_none(),
+            None => !self.pending && self.plan.after.ledger.is_none() && !self.owns_objects(),
+        }
+    }
+}
+
+impl Planned {
+    /// Whether objects of ours are left, or nobody could look.
+    fn owns_objects(&self) -> bool {
+        match self.mappings {
+            Found::Nothing => true,
+            Found::NoCrd => false,
+            Found::Objects(_) => self.plan.objects.counts.owned > 0,
         }
     }
 }

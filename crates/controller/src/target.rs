@@ -12,10 +12,11 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 
-use crate::authenticator::{ApiServerProbe, Watches};
+use crate::authenticator::{ApiServerProbe, CrdRights, Watches};
 use crate::error::Error;
 use crate::fights::Fights;
 use crate::history::History;
+use crate::identity_mappings::IdentityMappings;
 use crate::observe;
 use crate::watches::TakeUpAgain;
 
@@ -42,7 +43,10 @@ pub(crate) struct Target {
     pub(crate) fights: Mutex<Fights>,
     /// The watches on the authenticator's objects, started when they are first needed.
     pub(crate) authenticator: OnceLock<Watches>,
+    /// Those that only backend `CRD` needs.
+    pub(crate) crd_rights: OnceLock<CrdRights>,
     pub(crate) api_server: ApiServerProbe,
+    pub(crate) identity_mappings: IdentityMappings,
     seen: Mutex<Seen>,
     /// uid and resourceVersion of our last write.
     written: Mutex<Option<(Option<String>, Option<String>)>>,
@@ -53,9 +57,11 @@ impl Target {
     pub(crate) fn new(client: Client) -> Self {
         Self {
             history: History::new(client.clone()),
+            identity_mappings: IdentityMappings::new(client.clone()),
             client,
             fights: Mutex::default(),
             authenticator: OnceLock::new(),
+            crd_rights: OnceLock::new(),
             api_server: ApiServerProbe::default(),
             seen: Mutex::new(Seen::Nothing(None)),
             written: Mutex::default(),

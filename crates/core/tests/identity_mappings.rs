@@ -504,6 +504,20 @@ mod what_is_in_doubt_is_frozen {
     }
 
     #[test]
+    fn a_frozen_object_that_came_to_answer_for_another_arn_is_no_company() {
+        let mut both = Both::new(CRD);
+        let frozen = || in_state(config("frozen", [role("Ops", "ops", &[])]), ConfigState::Suspended);
+        both.target.want([config("frozen", [role("Ops", "ops", &[])])]);
+        both.settle();
+        let name = both.only_name();
+        both.object(&name).spec.arn = role_arn("Dev");
+        both.target.want([config("team", [dev()]), frozen()]);
+        let plan = both.settle();
+        assert_eq!(said(&plan, "Dev"), Some((State::Held, "VerificationFailed")));
+        assert_eq!(both.ours().len(), 1);
+    }
+
+    #[test]
     fn what_is_being_deleted_is_waited_for() {
         let mut both = with([dev()]);
         let name = both.only_name();
@@ -747,6 +761,19 @@ mod the_move {
         assert_eq!(said(&plan, "Dev"), Some((State::Conflict, "Conflict")));
         assert_eq!(said_in(&plan, Backend::EksConfigMap, "Dev"), Some((State::Held, "Moving")));
         assert_eq!(both.target.owned(), 1);
+    }
+
+    #[test]
+    fn what_only_a_foreign_one_would_give_stays_where_it_is_ours() {
+        let entry = format!("- rolearn: {}\n  username: dev\n  groups: [devs]\n", role_arn("Dev"));
+        let mut both = started(CRD, CONFIG_MAP);
+        both.target.edit(List::Roles, entry);
+        both.settle();
+        both.roll_out();
+        let plan = both.settle();
+        let there = said_in(&plan, Backend::EksConfigMap, "Dev");
+        assert_eq!(there, Some((State::AlreadyPresent, "AlreadyPresent")));
+        assert_eq!(said(&plan, "Dev"), Some((State::Held, "Moving")));
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn authenticator(facts: &Facts) -> Container {
             // The API server gets its file from us; the authenticator is to write none.
             "--kubeconfig-pregenerated=true".to_owned(),
             format!("--partition={}", facts.partition),
-            format!("--backend-mode={}", backend_mode(&facts.backends)),
+            backend_argument(&facts.backends),
         ]),
         env: Some(env),
         resources: Some(facts.resources.clone()),
@@ -133,7 +133,7 @@ fn probe(facts: &Facts, image: &str) -> Container {
         let mut arguments = vec!["probe-mappings".to_owned()];
         arguments.extend(more.iter().map(ToString::to_string));
         arguments.push(format!("--authority={AUTHORITY_FOLDER}/{AUTHORITY_KEY}"));
-        arguments.push(format!("--backend-mode={}", backend_mode(&facts.backends)));
+        arguments.push(backend_argument(&facts.backends));
         arguments
     };
     let check = [vec!["/awsiam".to_owned()], arguments(&["--once"])].concat();
@@ -161,8 +161,37 @@ fn probe(facts: &Facts, image: &str) -> Container {
     }
 }
 
+/// The flag of the authenticator, and of the probe, that names the backends.
+const BACKEND_FLAG: &str = "--backend-mode=";
+
+fn backend_argument(backends: &[Backend]) -> String {
+    format!("{BACKEND_FLAG}{}", backend_mode(backends))
+}
+
+/// The backends that the authenticator of this pod runs with, in their order; none where it does not say, or names one
+/// that is not ours.
+#[must_use]
+pub fn backends_of(pod: &PodSpec) -> Option<Vec<Backend>> {
+    let authenticator = pod.containers.iter().find(|container| container.name == NAME)?;
+    let mode =
+        authenticator.args.as_ref()?.iter().find_map(|argument| argument.strip_prefix(BACKEND_FLAG))?;
+    parse_backends(mode)
+}
+
+/// Backends as the authenticator's flag names them: with commas between.
+#[must_use]
+pub fn parse_backends(mode: &str) -> Option<Vec<Backend>> {
+    let parse = |name: &str| match name.trim() {
+        "EKSConfigMap" => Some(Backend::EksConfigMap),
+        "CRD" => Some(Backend::Crd),
+        _ => None,
+    };
+    mode.split(',').map(parse).collect()
+}
+
 /// The backends as the authenticator's flag and the probe take them, in their order.
-fn backend_mode(backends: &[Backend]) -> String {
+#[must_use]
+pub fn backend_mode(backends: &[Backend]) -> String {
     let names: Vec<&str> = backends
         .iter()
         .map(|backend| match backend {

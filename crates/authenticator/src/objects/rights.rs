@@ -24,15 +24,17 @@ pub(super) fn role_binding() -> RoleBinding {
 }
 
 /// With backend CRD the authenticator watches IAMIdentityMappings and writes into their status the ARN as it
-/// matches it; it tells of failures by Events.
+/// matches it, by updates; it tells of failures by Events. Those go to namespace `default`, as the objects have none;
+/// the right is cluster-wide all the same, because a Role in `default` would be two more objects in a namespace of
+/// other people, and whoever can make Events can do no more than make noise.
 pub(super) fn cluster_role() -> ClusterRole {
     let group = "iamauthenticator.k8s.aws";
     ClusterRole {
         metadata: cluster_wide(CRD_ROLE),
         rules: Some(vec![
             rule(group, "iamidentitymappings", &["get", "list", "watch"]),
-            rule(group, "iamidentitymappings/status", &["patch", "update"]),
-            rule("", "events", &["create", "patch", "update"]),
+            rule(group, "iamidentitymappings/status", &["update"]),
+            rule("", "events", &["create", "patch"]),
         ]),
         ..ClusterRole::default()
     }

@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED};
-use awsiam_api::resolve::Backend;
-use awsiam_api::{Cluster, Resolution, TargetKind};
+use awsiam_api::{Cluster, TargetKind};
 use awsiam_controller::observe::{self, Inputs};
 use awsiam_core::plan;
 use clap::Args;
@@ -143,9 +142,10 @@ impl Arguments {
         let (management, aws_auth, history) = live.target().await?;
         let resolution =
             observe::desired(&cluster, &observe::JudgedConfigs::default(), |name| configs.get(name).cloned());
-        let mut withheld = withheld(&cluster, aws_auth.as_ref(), &resolution);
+        let mut withheld = withheld(&cluster, aws_auth.as_ref());
         withheld.extend(live.lacking().await);
-        let inputs = Inputs::of(&cluster, &management, aws_auth.as_ref(), resolution, history);
+        let mut inputs = Inputs::of(&cluster, &management, aws_auth.as_ref(), resolution, history);
+        inputs.places = live.places(&cluster, inputs.backends()).await?;
         let plan = plan::plan(&inputs.request(&policy));
         let planned = Planned { cluster: title(&cluster), plan, withheld };
 
@@ -177,28 +177,19 @@ fn title(cluster: &Cluster) -> String {
 }
 
 /// Why the operator would not carry out a plan for this Cluster now, in words.
-pub(crate) fn withheld(
-    cluster: &Cluster,
-    aws_auth: Option<&ConfigMap>,
-    resolution: &Resolution,
-) -> Vec<String> {
+pub(crate) fn withheld(cluster: &Cluster, aws_auth: Option<&ConfigMap>) -> Vec<String> {
     let manages = |c: &ConfigMap| {
         c.managed_fields().iter().any(|entry| entry.manager.as_deref() == Some(EKS_ANYWHERE_MANAGER))
     };
     let is_eks_anywhere = cluster.finalizers().iter().any(|name| name == EKS_ANYWHERE_FINALIZER)
         || aws_auth.is_some_and(manages);
     let is_suspended = cluster.spec.iam_authenticator.as_ref().is_some_and(|block| block.suspend);
-    let first = resolution.settings.as_ref().and_then(|settings| settings.backends.first());
     let reasons = [
         (is_eks_anywhere, "EKS Anywhere controls this Cluster or its aws-auth; let its controller go first"),
         (is_suspended, "spec.iamAuthenticator.suspend of the Cluster is true; set it to false"),
         (
             cluster.annotations().contains_key(EKS_ANYWHERE_PAUSED),
             "the Cluster has the annotation anywhere.eks.amazonaws.com/paused; remove it",
-        ),
-        (
-            first == Some(&Backend::Crd),
-            "the first backendMode is CRD, which this version does not write yet; use EKSConfigMap",
         ),
     ];
     reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, why)| why.to_owned()).collect()

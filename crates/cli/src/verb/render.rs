@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use awsiam_api::resolve::Backend;
 use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, Resolution, resolve};
-use awsiam_controller::observe::Inputs;
+use awsiam_controller::observe::{Inputs, KnownPlaces};
 use awsiam_core::plan;
 use clap::{Args, Subcommand};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -125,7 +126,7 @@ impl AwsAuthArguments {
         skipped.extend(aside);
         let current = self.current.as_deref().map(current::read).transpose()?;
         let resolution = resolution(&objects, &cluster);
-        let withheld = super::diff::withheld(&cluster, current.as_ref(), &resolution);
+        let withheld = super::diff::withheld(&cluster, current.as_ref());
         let inputs = offline(&cluster, current.as_ref(), resolution);
         let plan = plan::plan(&inputs.request(&policy));
         let cluster = format!("{}/{}", inputs.writer.namespace, inputs.writer.name);
@@ -187,6 +188,10 @@ fn offline(cluster: &Cluster, current: Option<&ConfigMap>, resolution: Resolutio
     let mut inputs = Inputs::of(cluster, "", current, resolution, Arc::default());
     inputs.writer.management = None;
     inputs.writer.uid = None;
+    if inputs.backends().contains(&Backend::Crd) {
+        // Objects come into no file, so that their part is as on a target that has none yet.
+        inputs.places = Some(KnownPlaces { objects: Some(Vec::new()), ready: false });
+    }
     inputs
 }
 

@@ -55,10 +55,16 @@ pub(super) async fn all(
         step(operator, client, &wanted.service_account, seen.service_account.as_deref())?,
         step(operator, client, &wanted.role, seen.role.as_deref())?,
         step(operator, client, &wanted.role_binding, seen.role_binding.as_deref())?,
-        step(operator, client, &wanted.config_map, seen.config_map.as_deref())?,
-        step(operator, client, &wanted.serving, seen.serving.as_deref())?,
-        step(operator, client, &wanted.daemon_set, seen.daemon_set.as_deref())?,
     ];
+    if let Some(role) = &wanted.cluster_role {
+        steps.push(cluster_step(operator, client, role, seen.cluster_role.as_deref())?);
+    }
+    if let Some(binding) = &wanted.cluster_role_binding {
+        steps.push(cluster_step(operator, client, binding, seen.cluster_role_binding.as_deref())?);
+    }
+    steps.push(step(operator, client, &wanted.config_map, seen.config_map.as_deref())?);
+    steps.push(step(operator, client, &wanted.serving, seen.serving.as_deref())?);
+    steps.push(step(operator, client, &wanted.daemon_set, seen.daemon_set.as_deref())?);
     let foreign: Vec<String> = steps.iter().filter(|s| s.foreign).map(|s| s.name.clone()).collect();
     if !foreign.is_empty() {
         return Ok(Applied::Foreign(foreign));
@@ -92,10 +98,43 @@ where
         + Sync
         + 'static,
 {
+    let name = format!("{} {NAMESPACE}/{}", K::kind(&()), wanted.name_any());
+    step_in(operator, Api::namespaced(client.clone(), NAMESPACE), name, wanted, live)
+}
+
+/// As [`step`], for an object without a namespace.
+fn cluster_step<'a, K>(
+    operator: &'a Operator,
+    client: &Client,
+    wanted: &K,
+    live: Option<&K>,
+) -> Result<Step<'a>, Error>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+{
+    let name = format!("{} {}", K::kind(&()), wanted.name_any());
+    step_in(operator, Api::all(client.clone()), name, wanted, live)
+}
+
+fn step_in<'a, K>(
+    operator: &'a Operator,
+    api: Api<K>,
+    name: String,
+    wanted: &K,
+    live: Option<&K>,
+) -> Result<Step<'a>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug + Send + Sync + 'static,
+{
     let object = wanted.name_any();
-    let name = format!("{} {NAMESPACE}/{object}", K::kind(&()));
     let foreign = live.is_some_and(|live| !is_ours(live));
-    let api: Api<K> = Api::namespaced(client.clone(), NAMESPACE);
     let wanted = stamped(wanted)?;
     let write = match live {
         Some(live) if foreign || contains(&json(live)?, &wanted) => None,

@@ -94,6 +94,12 @@ pub(super) fn foreign(objects: &[String]) -> Said {
     )
 }
 
+/// The backends that are asked for are held back; whatever else is said of the authenticator makes way for that.
+pub(super) fn unasked_nodes(said: &mut Vec<Said>, message: String) {
+    said.retain(|said| said.part != AUTHENTICATOR_READY);
+    said.push(no(AUTHENTICATOR_READY, reasons::UNASKED_NODES, message));
+}
+
 pub(super) fn pending(objects: &[String], pause: Option<Pause>) -> Said {
     let reason = if pause == Some(Pause::ObserveOnly) { reasons::OBSERVE_ONLY } else { reasons::SUSPENDED };
     let why = pause.map(Pause::message).unwrap_or_default();

@@ -46,6 +46,7 @@ pub(super) async fn remove(
     delete(operator, client, seen.serving.as_deref()).await?;
     delete(operator, client, seen.role_binding.as_deref()).await?;
     delete(operator, client, seen.role.as_deref()).await?;
+    crd_rights(operator, client, seen).await?;
     delete(operator, client, seen.service_account.as_deref()).await?;
     let namespace = cluster.namespace().unwrap_or_default();
     let own: Api<Secret> = Api::namespaced(operator.client.clone(), &namespace);
@@ -60,6 +61,12 @@ pub(super) async fn remove(
     Ok(Vec::new())
 }
 
+/// Takes away what only backend `CRD` needs.
+pub(super) async fn crd_rights(operator: &Operator, client: &Client, seen: &Seen) -> Result<(), Error> {
+    delete_in(operator, Api::all(client.clone()), seen.cluster_role_binding.as_deref()).await?;
+    delete_in(operator, Api::all(client.clone()), seen.cluster_role.as_deref()).await
+}
+
 /// Whether anything of ours is still there.
 pub(super) fn anything_left(seen: &Seen) -> bool {
     fn ours<K: ResourceExt>(object: Option<&K>) -> bool {
@@ -70,6 +77,8 @@ pub(super) fn anything_left(seen: &Seen) -> bool {
         || ours(seen.serving.as_deref())
         || ours(seen.role.as_deref())
         || ours(seen.role_binding.as_deref())
+        || ours(seen.cluster_role.as_deref())
+        || ours(seen.cluster_role_binding.as_deref())
         || ours(seen.service_account.as_deref())
         || ours(seen.authority.as_deref())
         || ours(seen.kubeconfig.as_deref())
@@ -82,11 +91,17 @@ where
         + DeserializeOwned
         + std::fmt::Debug,
 {
+    delete_in(operator, Api::namespaced(client.clone(), NAMESPACE), object).await
+}
+
+async fn delete_in<K>(operator: &Operator, api: Api<K>, object: Option<&K>) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
     let Some(object) = object.filter(|object| is_ours(*object)) else { return Ok(()) };
     if object.meta().deletion_timestamp.is_some() {
         return Ok(());
     }
-    let api: Api<K> = Api::namespaced(client.clone(), NAMESPACE);
     operator.gateway.delete(&api, &object.name_any(), object.meta()).await?;
     tracing::info!(kind = %K::kind(&()), name = object.name_any(), "deleted");
     Ok(())

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use awsiam_authenticator::names::{
-    CONTROL_PLANE_LABELS, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET, ca_secret, kubeconfig_secret,
+    CONTROL_PLANE_LABELS, CRD_ROLE, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET, ca_secret, kubeconfig_secret,
 };
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Api, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Client, ResourceExt};
@@ -15,6 +15,12 @@ use kube::{Client, ResourceExt};
 use crate::error::Error;
 use crate::options::LocalCluster;
 use crate::watched::{Watched, named};
+
+/// The watches on the two objects that only backend `CRD` needs, started when the target has to do with it.
+pub(crate) struct CrdRights {
+    role: Watched<ClusterRole>,
+    binding: Watched<ClusterRoleBinding>,
+}
 
 /// The watches on one target.
 pub(crate) struct Watches {
@@ -36,6 +42,10 @@ pub(crate) struct Seen {
     pub(super) service_account: Option<Arc<ServiceAccount>>,
     pub(super) role: Option<Arc<Role>>,
     pub(super) role_binding: Option<Arc<RoleBinding>>,
+    /// Seen only where the target has to do with backend `CRD`; see [`CrdRights`].
+    pub(super) cluster_role: Option<Arc<ClusterRole>>,
+    /// See `cluster_role`.
+    pub(super) cluster_role_binding: Option<Arc<ClusterRoleBinding>>,
     pub(super) config_map: Option<Arc<ConfigMap>>,
     pub(super) serving: Option<Arc<Secret>>,
     pub(super) daemon_set: Option<Arc<DaemonSet>>,
@@ -48,6 +58,41 @@ pub(crate) struct Seen {
     pub(super) authority: Option<Arc<Secret>>,
     /// In the Cluster's namespace.
     pub(super) kubeconfig: Option<Arc<Secret>>,
+}
+
+impl CrdRights {
+    /// Starts the watches, as [`Watches::start`].
+    pub(crate) fn start(
+        client: &Client,
+        spawn: impl Fn(futures::future::BoxFuture<'static, ()>),
+        changed: impl Fn() + Clone + Send + 'static,
+    ) -> Self {
+        let (role, keep_up_role) = Watched::new(
+            format!("ClusterRole {CRD_ROLE}"),
+            Api::all(client.clone()),
+            named(CRD_ROLE),
+            changed.clone(),
+        );
+        let (binding, keep_up_binding) = Watched::new(
+            format!("ClusterRoleBinding {CRD_ROLE}"),
+            Api::all(client.clone()),
+            named(CRD_ROLE),
+            changed,
+        );
+        spawn(Box::pin(keep_up_role));
+        spawn(Box::pin(keep_up_binding));
+        Self { role, binding }
+    }
+
+    /// Adds what is there now.
+    ///
+    /// # Errors
+    /// As [`Watches::seen`].
+    pub(super) async fn add_to(&self, seen: &mut Seen) -> Result<(), Error> {
+        seen.cluster_role = self.role.one().await?;
+        seen.cluster_role_binding = self.binding.one().await?;
+        Ok(())
+    }
 }
 
 impl Watches {
@@ -134,6 +179,8 @@ impl Watches {
             service_account: self.service_account.one().await?,
             role: self.role.one().await?,
             role_binding: self.role_binding.one().await?,
+            cluster_role: None,
+            cluster_role_binding: None,
             config_map: self.config_map.one().await?,
             serving: self.serving.one().await?,
             daemon_set: self.daemon_set.one().await?,
