@@ -6,11 +6,13 @@ mod api_server;
 mod apply;
 mod certificates;
 mod conditions;
+mod control_plane;
 mod kubeconfig;
 mod removal;
 mod seen;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use awsiam_api::authenticator::{ProxyVariable, Resources};
 use awsiam_api::resolve::Settings;
@@ -25,6 +27,7 @@ use kube::ResourceExt;
 
 pub(crate) use self::api_server::ApiServerProbe;
 pub(crate) use self::conditions::Said;
+pub(crate) use self::control_plane::Turns;
 pub(crate) use self::seen::{Seen, Watches};
 
 use crate::error::Error;
@@ -61,6 +64,12 @@ pub(crate) async fn carry_out(
         Ok(said) => said,
         Err(error) => vec![conditions::failed(&error)],
     }
+}
+
+/// When to look again, while something is waited for that is not watched.
+pub(crate) fn again(target: &Target, said: &[Said]) -> Option<Duration> {
+    let probe = target.api_server.again().filter(|_| !said.is_empty());
+    said.iter().filter_map(Said::again).chain(probe).min()
 }
 
 fn wish(planned: &Planned) -> Wish {
@@ -132,17 +141,22 @@ async fn run(
     }
     let now = operator.now().as_second();
     let mut said = Vec::new();
+    let loaded = readiness(seen);
+    let is_ready = matches!(loaded, Readiness::Ready { .. });
     match certificates::keep(operator, cluster, seen, now, pause).await? {
         certificates::Kept::Good(certificates) => {
             let objects = objects(&facts, &certificates.leaf, &certificates.signing_pem);
             let wanted = pinned(objects, &certificates.signing_pem, &id);
             let applied = apply::all(operator, target, &wanted, seen, pause).await?;
+            let is_ready = is_ready && applied == apply::Applied::Done;
             said.push(match applied {
                 apply::Applied::Foreign(objects) => conditions::foreign(&objects),
                 apply::Applied::Pending(objects) => conditions::pending(&objects, pause),
-                apply::Applied::Done => conditions::readiness(&readiness(seen), Some((&certificates, now))),
+                apply::Applied::Done => conditions::readiness(&loaded, Some((&certificates, now))),
             });
-            said.push(api_server::look(operator, target, cluster, seen, &certificates.pinned_pem).await);
+            let pinned_pem = Some(certificates.pinned_pem.as_str());
+            let wanted = control_plane::Wanted { pinned_pem, is_ready, pause };
+            said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }
         certificates::Kept::Lost(served) => {
             if let Some((leaf, ca_pem)) = served {
@@ -151,7 +165,8 @@ async fn run(
                 apply::all(operator, target, &wanted, seen, pause).await?;
             }
             said.push(conditions::ca_lost(cluster));
-            said.push(api_server::look(operator, target, cluster, seen, "").await);
+            let wanted = control_plane::Wanted { pinned_pem: None, is_ready, pause };
+            said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }
         certificates::Kept::Unusable(why) => said.push(conditions::ca_unusable(cluster, &why)),
         certificates::Kept::Pending => said.push(conditions::pending(&["the CA".to_owned()], pause)),

@@ -56,7 +56,10 @@ impl Planned {
         match &self.plan.blocked {
             Some(Blocked::TargetClaimed { .. }) => true,
             Some(_) => false,
-            None => !self.pending && self.plan.after.ledger.is_none(),
+            None => {
+                let held = self.authenticator.iter().any(authenticator::Said::holds_deletion);
+                !self.pending && self.plan.after.ledger.is_none() && !held
+            }
         }
     }
 }
