@@ -120,7 +120,8 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
         set_finalizer(operator, cluster, false).await?;
     }
     operator.report(guard, PassReport::Planned(Box::new(carried_out.report)));
-    Ok(wait.map_or_else(|| operator.later(), Action::requeue))
+    let soon = |wait: Duration| Action::requeue(wait.min(operator.options.resync));
+    Ok(wait.map_or_else(|| operator.later(), soon))
 }
 
 /// EKS Anywhere controls the Cluster: nothing is done, and a deletion does not wait for us.
