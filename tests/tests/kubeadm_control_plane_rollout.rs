@@ -122,12 +122,13 @@ async fn owner(stage: &Stage, spec: Value) {
     owners.create(&PostParams::default(), &serde_json::from_value(owner).unwrap()).await.unwrap();
 }
 
-/// Says that so many of three machines are up to date.
+/// Says that so many of three machines are up to date, in the places of both versions.
 async fn machines(stage: &Stage, up_to_date: u32) {
     let api = control_planes(stage, "v1beta2");
     let generation = api.get(CONTROL_PLANE).await.unwrap().metadata.generation;
     let status = json!({"status": {"observedGeneration": generation, "replicas": 3, "readyReplicas": 3,
-        "availableReplicas": 3, "upToDateReplicas": up_to_date}});
+        "availableReplicas": 3, "upToDateReplicas": up_to_date,
+        "deprecated": {"v1beta1": {"readyReplicas": 3, "updatedReplicas": up_to_date, "unavailableReplicas": 0}}}});
     api.patch_status(CONTROL_PLANE, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
 }
 
@@ -483,9 +484,9 @@ async fn an_older_cluster_api_is_changed_in_its_own_version() {
     no_longer_serve_v1beta2(&stage).await;
     let operator = begin(&stage).await;
     authenticator_ready(&stage).await;
-    stage.condition(CONFIGURED, "False", "RollingOut").await;
+    let message = stage.condition(CONFIGURED, "False", "RollingOut").await;
     let object = control_plane(&stage, "v1beta1").await;
-    assert_eq!((flag(&object), is_ours(&object)), (Some(MOUNT_PATH), true));
+    assert_eq!((flag(&object), is_ours(&object)), (Some(MOUNT_PATH), true), "{message}");
     operator.stop().await;
 }
 
