@@ -7,11 +7,13 @@ mod apply;
 mod backends;
 mod certificates;
 mod conditions;
+mod control_plane;
 mod kubeconfig;
 mod removal;
 mod seen;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use awsiam_api::authenticator::{ProxyVariable, Resources};
 use awsiam_api::resolve::Settings;
@@ -29,6 +31,7 @@ pub(crate) use self::api_server::ApiServerProbe;
 pub(crate) use self::backends::runs_with;
 pub use self::backends::stated_backends;
 pub(crate) use self::conditions::Said;
+pub(crate) use self::control_plane::Turns;
 pub(crate) use self::seen::{CrdRights, Seen, Watches};
 
 use crate::error::Error;
@@ -65,6 +68,12 @@ pub(crate) async fn carry_out(
         Ok(said) => said,
         Err(error) => vec![conditions::failed(&error)],
     }
+}
+
+/// When to look again, while something is waited for that is not watched.
+pub(crate) fn again(target: &Target, said: &[Said]) -> Option<Duration> {
+    let probe = target.api_server.again().filter(|_| !said.is_empty());
+    said.iter().filter_map(Said::again).chain(probe).min()
 }
 
 fn wish(planned: &Planned) -> Wish {
@@ -154,17 +163,22 @@ async fn run(
     }
     let now = operator.now().as_second();
     let mut said = Vec::new();
+    let loaded = readiness(seen);
+    let is_ready = matches!(loaded, Readiness::Ready { .. });
     match certificates::keep(operator, cluster, seen, now, pause).await? {
         certificates::Kept::Good(certificates) => {
             let objects = objects(&facts, &certificates.leaf, &certificates.signing_pem);
             let wanted = pinned(objects, &certificates.signing_pem, &id);
             let applied = apply::all(operator, target, &wanted, seen, pause).await?;
+            let is_ready = is_ready && applied == apply::Applied::Done;
             said.push(match applied {
                 apply::Applied::Foreign(objects) => conditions::foreign(&objects),
                 apply::Applied::Pending(objects) => conditions::pending(&objects, pause),
-                apply::Applied::Done => conditions::readiness(&readiness(seen), Some((&certificates, now))),
+                apply::Applied::Done => conditions::readiness(&loaded, Some((&certificates, now))),
             });
-            said.push(api_server::look(operator, target, cluster, seen, &certificates.pinned_pem).await);
+            let pinned_pem = Some(certificates.pinned_pem.as_str());
+            let wanted = control_plane::Wanted { pinned_pem, is_ready, pause };
+            said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }
         certificates::Kept::Lost(served) => {
             if let Some((leaf, ca_pem)) = served {
@@ -173,7 +187,8 @@ async fn run(
                 apply::all(operator, target, &wanted, seen, pause).await?;
             }
             said.push(conditions::ca_lost(cluster));
-            said.push(api_server::look(operator, target, cluster, seen, "").await);
+            let wanted = control_plane::Wanted { pinned_pem: None, is_ready, pause };
+            said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }
         certificates::Kept::Unusable(why) => said.push(conditions::ca_unusable(cluster, &why)),
         certificates::Kept::Pending => said.push(conditions::pending(&["the CA".to_owned()], pause)),

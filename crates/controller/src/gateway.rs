@@ -8,8 +8,9 @@ use std::time::Duration;
 use awsiam_api::names::{FIELD_MANAGER, IDENTITY_MAPPING_KIND};
 use awsiam_core::identity_mappings::Deletion;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DynamicObject;
+use kube::api::{
+    Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -167,6 +168,22 @@ impl Gateway {
         let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
         let params = PatchParams::apply(FIELD_MANAGER);
         self.send("make", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
+    }
+
+    /// Replaces an object of a kind that is not ours, conditionally on the resourceVersion in it.
+    ///
+    /// # Errors
+    /// As [`Gateway::replace`].
+    pub(crate) async fn replace_dynamic(
+        &self,
+        api: &Api<DynamicObject>,
+        object: &DynamicObject,
+    ) -> Result<(), Error> {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let kind = object.types.as_ref().map_or_else(String::new, |types| types.kind.clone());
+        let what = format!("{kind} {}/{name}", object.metadata.namespace.as_deref().unwrap_or_default());
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        self.send("update", what, api.replace(&name, &params, object)).await.map(drop)
     }
 
     /// Deletes the object that was read, and no other of its name. One that is gone already is no error.

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authenticator::{CrdRights, Watches};
+use crate::authenticator::{CrdRights, Turns, Watches};
 use crate::crd_gate::CrdGate;
 use crate::error::StartError;
 use crate::events::Publisher;
@@ -51,6 +51,8 @@ pub(crate) struct Operator {
     pub(crate) tasks: TaskTracker,
     pub(crate) config_statuses: config_status::Statuses,
     pub(crate) target: Option<Arc<Target>>,
+    /// Whose control plane is being rolled out.
+    pub(crate) turns: Mutex<Turns>,
     failures: Mutex<HashMap<String, u32>>,
     /// What runs until the operator stops.
     background: TaskTracker,
@@ -192,6 +194,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let reporter = Arc::new(Reporter::default());
     let operator = Arc::new(Operator {
         gateway: Arc::new(Gateway::new(options.hang_after_writes)),
+        turns: Mutex::new(Turns::new(options.max_control_plane_rollouts)),
         client,
         options,
         management,

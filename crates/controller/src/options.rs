@@ -55,6 +55,8 @@ pub struct Options {
     pub probe_image: Option<String>,
     /// CA of the API server that the operator talks to, PEM, for user kubeconfigs; empty: not known.
     pub api_server_ca: String,
+    /// How many control planes may replace their machines at a time because of us; at least one.
+    pub max_control_plane_rollouts: usize,
     /// For tests: seconds by which the clock is ahead.
     pub clock_ahead: i64,
     /// For tests: the write after this many never returns, as if the process had died there.
@@ -72,6 +74,7 @@ impl Default for Options {
             images: ImagePolicy::default(),
             probe_image: None,
             api_server_ca: String::new(),
+            max_control_plane_rollouts: 1,
             clock_ahead: 0,
             hang_after_writes: None,
         }

@@ -115,14 +115,15 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     operator.configs_listed().await;
     let mut carried_out = carry_out(operator, target, cluster, seen, pause).await?;
     let said = Box::pin(authenticator::carry_out(operator, target, cluster, &carried_out.report)).await;
-    let again = target.api_server.again().filter(|_| !said.is_empty());
+    let again = authenticator::again(target, &said);
     carried_out.report.authenticator = said;
     let wait = [carried_out.wait, again].into_iter().flatten().min();
     if cluster.metadata.deletion_timestamp.is_some() && carried_out.report.may_go() {
         set_finalizer(operator, cluster, false).await?;
     }
     operator.report(guard, PassReport::Planned(Box::new(carried_out.report)));
-    Ok(wait.map_or_else(|| operator.later(), Action::requeue))
+    let soon = |wait: Duration| Action::requeue(wait.min(operator.options.resync));
+    Ok(wait.map_or_else(|| operator.later(), soon))
 }
 
 /// EKS Anywhere controls the Cluster: nothing is done, and a deletion does not wait for us.

@@ -30,6 +30,8 @@ const AUTHENTICATOR_PARTS: [&str; 3] =
 
 /// Most characters of a condition's message.
 const MAX_MESSAGE: usize = 1024;
+/// The same where a patch may be in it, which is of no use cut off. The API takes 32,768.
+const MAX_MESSAGE_WITH_PATCH: usize = 24 * 1024;
 
 /// What is said by an Event and the log alone, because nothing may be written to the Cluster, or its
 /// status would be dropped.
@@ -62,7 +64,17 @@ pub(crate) fn status(
     let waits = waits(guard, pass);
     let mut set = |kind: &str, state: Status, reason: &str, message: String| {
         let more = if waits && state == Status::False { WAITS } else { "" };
-        set_condition(conditions, now, generation, kind, state, reason, format!("{}{more}", cut(message)));
+        let most =
+            if kind == conditions::API_SERVER_CONFIGURED { MAX_MESSAGE_WITH_PATCH } else { MAX_MESSAGE };
+        set_condition(
+            conditions,
+            now,
+            generation,
+            kind,
+            state,
+            reason,
+            format!("{}{more}", cut_to(most, message)),
+        );
     };
     match pass {
         PassReport::Undecodable(error) => {
@@ -126,7 +138,11 @@ pub(crate) fn same(one: &ClusterStatus, other: &ClusterStatus) -> bool {
 }
 
 fn cut(message: String) -> String {
-    match message.char_indices().nth(MAX_MESSAGE) {
+    cut_to(MAX_MESSAGE, message)
+}
+
+fn cut_to(most: usize, message: String) -> String {
+    match message.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", message.get(..at).unwrap_or_default()),
         None => message,
     }

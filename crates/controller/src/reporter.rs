@@ -79,7 +79,10 @@ impl Planned {
         match &self.plan.blocked {
             Some(Blocked::TargetClaimed { .. }) => true,
             Some(_) => false,
-            None => !self.pending && self.plan.after.ledger.is_none() && !self.owns_objects(),
+            None => {
+                let held = self.authenticator.iter().any(authenticator::Said::holds_deletion);
+                !self.pending && self.plan.after.ledger.is_none() && !held && !self.owns_objects()
+            }
         }
     }
 }

@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 
+    /// How many control planes of Cluster API may replace their machines at a time because of awsiam
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    max_control_plane_rollouts: usize,
+
     /// Seconds by which the clock is to be ahead
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 0, allow_negative_numbers = true)]
     clock_ahead: i64,
@@ -109,9 +113,17 @@ impl Arguments {
             images: self.images.policy(),
             probe_image: self.images.probe_image(),
             api_server_ca,
+            max_control_plane_rollouts: self.max_control_plane_rollouts,
             clock_ahead: self.clock_ahead,
             hang_after_writes: self.hang_after_writes,
         }
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("a number from 1 on is wanted".to_owned()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Whether the target's API server asks the authenticator. Set up by an administrator here; looked at by us.
+//! Whether the target's API server asks the authenticator, and which way is used to make it ask. The way that an
+//! administrator goes is only looked at here; Cluster API's is in `control_plane`.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,9 +14,11 @@ use kube::{Client, ResourceExt};
 use tokio::time::Instant;
 
 use super::conditions::{self, Said};
+use super::control_plane::{self, Found};
 use super::seen::Seen;
 use crate::error::Error;
 use crate::gateway::is_gone;
+use crate::hands_off::Pause;
 use crate::operator::Operator;
 use crate::target::Target;
 
@@ -58,7 +61,7 @@ impl Answer {
 
 impl ApiServerProbe {
     /// What the API server does with AWS tokens; `wanted` is waited for.
-    async fn webhook(&self, client: &Client, wanted: Webhook) -> Result<Webhook, Error> {
+    pub(super) async fn webhook(&self, client: &Client, wanted: Webhook) -> Result<Webhook, Error> {
         let known = self.known();
         if let Some(answer) = known.filter(|answer| answer.is_fresh(wanted)) {
             self.keep(Answer { wanted, ..answer });
@@ -100,20 +103,22 @@ async fn ask(client: &Client) -> Result<Webhook, Error> {
     Ok(told_by(&error))
 }
 
-/// Looks at the API server and says how it stands.
-pub(super) async fn look(
+/// Sees to the API server by the way that is used, and says how it stands.
+pub(super) async fn keep(
     operator: &Operator,
     target: &Target,
     cluster: &Cluster,
     seen: &Seen,
-    _pinned_pem: &str,
+    wanted: control_plane::Wanted<'_>,
 ) -> Said {
-    let rollout = match rollout(operator, cluster).await {
-        Ok(rollout) => rollout,
+    match way(operator, cluster).await {
+        Ok(Way::Is(Rollout::KubeadmControlPlane)) => {
+            return control_plane::keep(operator, target, cluster, seen, wanted).await;
+        }
+        Ok(Way::Is(Rollout::HostPath)) => return conditions::rollout_not_supported(Rollout::HostPath),
+        Ok(Way::Is(Rollout::Manual | Rollout::Auto)) => {}
+        Ok(Way::Open(why)) => return control_plane::not_yet(&why),
         Err(error) => return conditions::api_server_failed(&error),
-    };
-    if matches!(rollout, Rollout::KubeadmControlPlane | Rollout::HostPath) {
-        return conditions::rollout_not_supported(rollout);
     }
     match target.api_server.webhook(&target.client, Webhook::Asked).await {
         Ok(webhook) => conditions::api_server(webhook, &without_flag(&seen.api_servers), cluster),
@@ -134,7 +139,7 @@ pub(super) async fn is_unset(target: &Target, seen: &Seen) -> Result<Option<bool
 }
 
 /// Nodes whose API server runs as a pod without the flag.
-fn without_flag(pods: &[std::sync::Arc<Pod>]) -> Vec<String> {
+pub(super) fn without_flag(pods: &[std::sync::Arc<Pod>]) -> Vec<String> {
     let lacking = pods.iter().filter(|pod| !has_flag(pod));
     lacking.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect()
 }
@@ -145,27 +150,53 @@ fn has_flag(pod: &Pod) -> bool {
     words.into_iter().any(|word| word.starts_with(FLAG))
 }
 
-/// The way that is used, recorded once chosen: it never changes by itself.
-async fn rollout(operator: &Operator, cluster: &Cluster) -> Result<Rollout, Error> {
+/// The way that is used.
+pub(super) enum Way {
+    /// This one; never `Auto`.
+    Is(Rollout),
+    /// It can't be chosen yet; the text says what is waited for.
+    Open(String),
+}
+
+/// The way that is asked for, else the one that was recorded, else the one that what is there suggests: that one is
+/// recorded and does not change by itself.
+async fn way(operator: &Operator, cluster: &Cluster) -> Result<Way, Error> {
+    if let Some(settled) = settled(cluster) {
+        return Ok(Way::Is(settled));
+    }
+    let chosen = match control_plane::find(operator, cluster).await? {
+        Found::Here(_) => Rollout::KubeadmControlPlane,
+        Found::Nothing(_) => Rollout::Manual,
+        Found::NotYet(why) => return Ok(Way::Open(why)),
+    };
+    if Pause::of(cluster, operator.options.observe_only).is_none() {
+        record(operator, cluster, chosen).await?;
+    }
+    Ok(Way::Is(chosen))
+}
+
+/// The way by which the API server was made to ask; on removal, when nothing is chosen any more.
+pub(super) fn settled(cluster: &Cluster) -> Option<Rollout> {
     let asked = cluster.spec.authenticator().api_server.rollout;
     if asked != Rollout::Auto {
-        return Ok(asked);
+        return Some(asked);
     }
-    let recorded = cluster.annotations().get(ROLLOUT).map(String::as_str);
-    match recorded {
-        Some("KubeadmControlPlane") => return Ok(Rollout::KubeadmControlPlane),
-        Some("HostPath") => return Ok(Rollout::HostPath),
-        Some(_) => return Ok(Rollout::Manual),
-        None => {}
-    }
-    if crate::hands_off::Pause::of(cluster, operator.options.observe_only).is_none() {
-        let api: Api<Cluster> =
-            Api::namespaced(operator.client.clone(), &cluster.namespace().unwrap_or_default());
-        let set = operator.gateway.annotate(&api, &cluster.name_any(), ROLLOUT, "Manual").await;
-        match set {
-            Err(error) if !is_gone(&error) => return Err(error),
-            _ => {}
+    Some(match cluster.annotations().get(ROLLOUT)?.as_str() {
+        "KubeadmControlPlane" => Rollout::KubeadmControlPlane,
+        "HostPath" => Rollout::HostPath,
+        _ => Rollout::Manual,
+    })
+}
+
+async fn record(operator: &Operator, cluster: &Cluster, chosen: Rollout) -> Result<(), Error> {
+    let api: Api<Cluster> =
+        Api::namespaced(operator.client.clone(), &cluster.namespace().unwrap_or_default());
+    let name = cluster.name_any();
+    match operator.gateway.annotate(&api, &name, ROLLOUT, &format!("{chosen:?}")).await {
+        Err(error) if is_gone(&error) => Ok(()),
+        set => {
+            tracing::info!(cluster = name, rollout = ?chosen, "chose how the API server is set up");
+            set
         }
     }
-    Ok(Rollout::Manual)
 }

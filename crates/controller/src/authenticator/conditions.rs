@@ -1,5 +1,7 @@
 //! What is said of the authenticator's parts. Words only.
 
+use std::time::Duration;
+
 use awsiam_api::conditions::{API_SERVER_CONFIGURED, AUTHENTICATOR_READY, KUBECONFIG_READY, Status, reasons};
 use awsiam_api::{Cluster, Rollout};
 use awsiam_authenticator::facts::Facts;
@@ -29,11 +31,40 @@ pub(crate) struct Said {
     pub(crate) message: String,
 }
 
-fn no(part: Part, reason: &'static str, message: impl Into<String>) -> Said {
+/// Of the API server: what ends by itself, or in Cluster API, whose objects are not watched.
+const WAITED_FOR: [&str; 6] = [
+    reasons::ROLLING_OUT,
+    reasons::WAITING_FOR_TURN,
+    reasons::ROLLOUT_STALLED,
+    reasons::PENDING,
+    reasons::READ_FAILED,
+    reasons::WRITE_FAILED,
+];
+/// Of the API server: what an administrator ends elsewhere.
+const DONE_ELSEWHERE: [&str; 2] = [reasons::CONTROL_PLANE_MANAGED_ELSEWHERE, reasons::OTHER_WEBHOOK];
+
+impl Said {
+    /// Whether a Cluster that is being deleted waits for this: its control plane still has to lose what we put in.
+    pub(crate) fn holds_deletion(&self) -> bool {
+        self.part == API_SERVER_CONFIGURED && WAITED_FOR.contains(&self.reason)
+    }
+
+    /// When to look again at what is not watched.
+    pub(crate) fn again(&self) -> Option<Duration> {
+        match self.reason {
+            _ if self.part != API_SERVER_CONFIGURED => None,
+            reason if WAITED_FOR.contains(&reason) => Some(Duration::from_secs(10)),
+            reason if DONE_ELSEWHERE.contains(&reason) => Some(Duration::from_mins(1)),
+            _ => None,
+        }
+    }
+}
+
+pub(super) fn no(part: Part, reason: &'static str, message: impl Into<String>) -> Said {
     Said { part, status: Status::False, reason, message: message.into() }
 }
 
-fn yes(part: Part, reason: &'static str, message: impl Into<String>) -> Said {
+pub(super) fn yes(part: Part, reason: &'static str, message: impl Into<String>) -> Said {
     Said { part, status: Status::True, reason, message: message.into() }
 }
 

@@ -1,7 +1,7 @@
 //! Takes the authenticator away again, in the order in which nobody is locked out: our entries first, then, once
 //! the API server asks no more, the authenticator, then the Secrets.
 
-use awsiam_api::Cluster;
+use awsiam_api::{Cluster, Rollout};
 use awsiam_authenticator::names::{NAMESPACE, ca_secret, kubeconfig_secret};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::api_server;
 use super::apply::is_ours;
 use super::conditions::{self, Said};
+use super::control_plane;
 use super::seen::Seen;
 use crate::error::Error;
 use crate::operator::Operator;
@@ -25,11 +26,22 @@ pub(super) async fn remove(
     seen: &Seen,
     planned: &Planned,
 ) -> Result<Vec<Said>, Error> {
+    let waits = planned.pause.is_some() || planned.pending || planned.plan.blocked.is_some();
+    let way = api_server::settled(cluster);
+    match (anything_left(seen), waits) {
+        (true, false) => {}
+        (true, true) => return Ok(vec![conditions::removal_waits("our entries in aws-auth go first")]),
+        // What was put into a control plane is not seen here, and goes even where nothing else is left.
+        (false, false) if way == Some(Rollout::KubeadmControlPlane) => {}
+        (false, _) => return Ok(Vec::new()),
+    }
+    if matches!(way, Some(Rollout::KubeadmControlPlane) | None)
+        && let Some(said) = control_plane::take_out(operator, cluster).await
+    {
+        return Ok(said);
+    }
     if !anything_left(seen) {
         return Ok(Vec::new());
-    }
-    if planned.pause.is_some() || planned.pending || planned.plan.blocked.is_some() {
-        return Ok(vec![conditions::removal_waits("our entries in aws-auth go first")]);
     }
     match api_server::is_unset(target, seen).await? {
         Some(true) => {}
