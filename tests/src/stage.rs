@@ -180,6 +180,12 @@ impl Stage {
             )
             .await?;
         }
+        // Where their CRD was installed by an earlier test.
+        let mappings: Api<kube::core::DynamicObject> =
+            Api::all_with(self.client.clone(), &awsiam_api::identity_mapping::api_resource());
+        for mapping in mappings.list(&ListParams::default()).await.into_iter().flatten() {
+            remove_named(&mappings, &mapping.name_any()).await?;
+        }
         let config_maps = self.config_maps();
         for slot in 0..awsiam_core::history::SLOTS {
             remove_named(&config_maps, &awsiam_controller::history::record_name(slot)).await?;

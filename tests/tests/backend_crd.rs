@@ -155,13 +155,13 @@ async fn a_move_is_finished_by_the_next_operator_whatever_write_the_first_died_a
         };
         finished = stage
             .eventually("the last write", async || {
-                let written = writes();
-                if written >= round / 2 {
+                let count = writes();
+                if count >= round / 2 {
                     Ok(false)
                 } else if set.is_at_rest(to_objects).await {
                     Ok(true)
                 } else {
-                    Err(format!("{written} writes"))
+                    Err(format!("{count} writes"))
                 }
             })
             .await;

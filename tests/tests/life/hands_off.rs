@@ -152,21 +152,6 @@ async fn a_cluster_that_is_not_the_local_one_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_first_backend_of_objects_is_reported_and_nothing_is_written() {
-    let stage = Stage::set().await;
-    stage.make_aws_auth(&[("mapRoles", NODES)]).await;
-    let spec = json!({"backendMode": ["CRD", "EKSConfigMap"], "mapRoles": [{"roleARN": awsiam_tests::stage::role_arn("Dev"), "username": "dev"}]});
-    stage.config_spec("team", spec).await;
-    stage.cluster(&["team"]).await;
-    let operator = stage.operator().await;
-    let message = stage.condition("AwsAuthSynced", "False", "BackendNotSupported").await;
-    assert_eq!(stage.event("BackendNotSupported").await, message);
-    config_condition(&stage, "team", "Synced", "False", "ClustersNotSynced").await;
-    assert_eq!(stage.text("mapRoles").await, NODES);
-    operator.stop().await;
-}
-
-#[tokio::test]
 async fn a_crd_that_would_drop_our_fields_stops_every_write_until_it_has_them() {
     let stage = Stage::set().await;
     let field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
