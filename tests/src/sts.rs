@@ -158,15 +158,35 @@ impl Sts {
         cluster_id: &str,
         age: std::time::Duration,
     ) -> Result<String, String> {
+        self.signed(identity, cluster_id, age.as_secs(), 1).map(|tokens| tokens.concat())
+    }
+
+    /// Different tokens that are all good for another while: the first is signed now, each one a second before the
+    /// one in front of it. At most 800, for a token is good for 15 minutes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sts::token`].
+    pub fn tokens(&self, identity: &Identity, cluster_id: &str, number: u64) -> Result<Vec<String>, String> {
+        self.signed(identity, cluster_id, 0, number)
+    }
+
+    fn signed(
+        &self,
+        identity: &Identity,
+        cluster_id: &str,
+        age: u64,
+        number: u64,
+    ) -> Result<Vec<String>, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sts/signed_token.py");
         let mut python = Command::new(self.python.join("bin/python"));
         identity.apply(&mut python);
-        python.arg(script).args([cluster_id, REGION, &age.as_secs().to_string()]);
+        python.arg(script).args([cluster_id, REGION, &age.to_string(), &number.to_string()]);
         let output = python.output().map_err(|error| error.to_string())?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
     /// The folder with the `aws` command.

@@ -1,5 +1,6 @@
-"""Prints a login token whose signature is some seconds old: signed_token.py CLUSTER_ID REGION AGE. Credentials come from the
-environment. The form of a token: https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster"""
+"""Prints login tokens, one a line: signed_token.py CLUSTER_ID REGION AGE NUMBER. The first was signed AGE seconds ago, each
+one a second before the one in front of it. Credentials come from the environment. The form of a token:
+https://github.com/kubernetes-sigs/aws-iam-authenticator#api-authorization-from-outside-a-cluster"""
 
 import base64
 import datetime
@@ -9,16 +10,22 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 
-cluster_id, region, age = sys.argv[1], sys.argv[2], int(sys.argv[3])
-signed_at = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) - datetime.timedelta(seconds=age)
-# botocore's signer asks this function what time it is.
-botocore.auth.get_current_datetime = lambda remove_tzinfo=True: signed_at
-
-request = botocore.awsrequest.AWSRequest(
-    method="GET",
-    url=f"https://sts.{region}.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15",
-    headers={"x-k8s-aws-id": cluster_id},
-)
+cluster_id, region, age, number = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
 credentials = botocore.credentials.EnvProvider().load()
-botocore.auth.SigV4QueryAuth(credentials, "sts", region, expires=60).add_auth(request)
-print("k8s-aws-v1." + base64.urlsafe_b64encode(request.url.encode()).decode().rstrip("="))
+
+
+def token(signed_at):
+    # botocore's signer asks this function what time it is.
+    botocore.auth.get_current_datetime = lambda remove_tzinfo=True: signed_at
+    request = botocore.awsrequest.AWSRequest(
+        method="GET",
+        url=f"https://sts.{region}.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15",
+        headers={"x-k8s-aws-id": cluster_id},
+    )
+    botocore.auth.SigV4QueryAuth(credentials, "sts", region, expires=60).add_auth(request)
+    return "k8s-aws-v1." + base64.urlsafe_b64encode(request.url.encode()).decode().rstrip("=")
+
+
+for second in range(number):
+    print(token(now - datetime.timedelta(seconds=age + second)))

@@ -20,6 +20,7 @@ use awsiam_tests::machine::{Machine, MachineError, requirements};
 use awsiam_tests::process::{binary, image_binary};
 use awsiam_tests::stage::apply;
 use awsiam_tests::sts::{Accounts, Identity, Sts};
+use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
@@ -56,11 +57,12 @@ async fn from_nothing_to_a_login_and_back_to_nothing() {
     load_images(&machine, &sts);
     install(machine.control_plane());
     told("the operator is installed by its chart");
-    apply_resources(machine.control_plane(), &sts);
     let site = Site {
         kubeconfig: machine.control_plane().kubeconfig_path().to_owned(),
         folder: machine.folder().to_owned(),
     };
+    put_the_clock_back(&site);
+    apply_resources(machine.control_plane(), &sts);
     site.condition("AwsAuthSynced", "True", "Synced");
     site.condition("AuthenticatorReady", "True", "RolledOut");
     site.condition("ApiServerConfigured", "False", "WaitingForAdministrator");
@@ -77,6 +79,17 @@ async fn from_nothing_to_a_login_and_back_to_nothing() {
     everybody_is_who_they_should_be(&machine, &sts, &users);
     an_old_token_is_refused(plane, &sts, &users).await;
     told("logins as they should be, by both programs");
+
+    five_hundred_logins_fit_into_the_memory(&machine, &sts, &users).await;
+    let gap = the_leaf_is_renewed(&machine, &sts, &users, &site).await;
+    told(&format!(
+        "a renewed serving certificate: pods rolled, the API server was not touched, no login for {:.1} s",
+        gap.as_secs_f64()
+    ));
+    logins_go_on_without_the_ca(&machine, &sts, &users, &site);
+    told("with the CA's Secret gone logins go on, and with it back all is well");
+    mappings_move_to_objects_and_back(&machine, &sts, &users, &site);
+    told("mappings moved to IAMIdentityMappings and back, with logins from both");
 
     // A mapping is taken away: refused within 3 s and the API server's cache of 5 s.
     site.kubectl(&[
@@ -296,6 +309,156 @@ async fn an_old_token_is_refused(plane: &ControlPlane, sts: &Sts, users: &Users)
         let answer = reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap();
         assert_eq!(answer.authenticated.unwrap_or(false), accepted, "{age:?}: {answer:?}");
     }
+}
+
+/// Logs in with a token of its own each time, so that the API server's cache does not answer.
+async fn logs_in(plane: &ControlPlane, token: String) -> bool {
+    let reviews: Api<TokenReview> = Api::all(plane.client());
+    let spec = TokenReviewSpec { token: Some(token), ..TokenReviewSpec::default() };
+    let review = TokenReview { spec, ..TokenReview::default() };
+    let answer = reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap();
+    answer.authenticated.unwrap_or(false)
+}
+
+async fn five_hundred_logins_fit_into_the_memory(machine: &Machine, sts: &Sts, users: &Users) {
+    let tokens = sts.tokens(sts.identity("alice"), &users.cluster_id, 500).unwrap();
+    let plane = machine.control_plane();
+    let accepted: Vec<bool> =
+        futures::stream::iter(tokens).map(|token| logs_in(plane, token)).buffer_unordered(20).collect().await;
+    assert_eq!((accepted.len(), accepted.iter().all(|in_| *in_)), (500, true));
+    let script = r"for d in /proc/[0-9]*; do
+        tr '\0' ' ' <$d/cmdline 2>/dev/null | grep -q '^/aws-iam-authenticator server' && grep -E '^(RssAnon|VmHWM|VmRSS)' $d/status
+        done; true";
+    let output = machine.command(Path::new("sh")).args(["-c", script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    eprintln!(
+        "          memory of the authenticator after 500 logins, 20 at a time: {}",
+        text.replace('\n', "; ").replace('\t', " ")
+    );
+    let peak = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    assert!(peak.expect("its memory") < 128 * 1024, "{text}");
+    let restarts = r"jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+    let mut kubectl = plane.kubectl().unwrap();
+    kubectl.args([
+        "-n",
+        "kube-system",
+        "get",
+        "pods",
+        "-l",
+        "app.kubernetes.io/name=aws-iam-authenticator",
+        "-o",
+        restarts,
+    ]);
+    assert_eq!(String::from_utf8(kubectl.output().unwrap().stdout).unwrap(), "0 0");
+}
+
+/// Starts the operator with its clock eight months behind: what it issues is old at once.
+fn put_the_clock_back(site: &Site) {
+    let behind = r#"[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--clock-ahead=-21600000"}]"#;
+    site.kubectl(&["-n", "awsiam-system", "patch", "deployment", "awsiam", "--type=json", "-p", behind]);
+    site.kubectl(&["-n", "awsiam-system", "rollout", "status", "deployment", "awsiam"]);
+}
+
+/// Moves the operator's clock eight months forward, to what it is elsewhere, and measures for how long nobody gets in.
+async fn the_leaf_is_renewed(machine: &Machine, sts: &Sts, users: &Users, site: &Site) -> Duration {
+    let serving = || {
+        let path = r"jsonpath={.data.tls\.crt}";
+        site.kubectl(&["-n", "kube-system", "get", "secret", "aws-iam-authenticator-serving", "-o", path])
+    };
+    let before = serving();
+    // The argument that was put at the end goes again; the chart's own are as they were.
+    let deployment = site.kubectl(&["-n", "awsiam-system", "get", "deployment", "awsiam", "-o", "json"]);
+    let deployment: serde_json::Value = serde_json::from_str(&deployment).unwrap();
+    let last = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().len() - 1;
+    let forward = json!([{"op": "remove", "path": format!("/spec/template/spec/containers/0/args/{last}")}])
+        .to_string();
+    site.kubectl(&["-n", "awsiam-system", "patch", "deployment", "awsiam", "--type=json", "-p", &forward]);
+    let end = Instant::now() + DEADLINE;
+    let tokens = sts.tokens(sts.identity("alice"), &users.cluster_id, 800).unwrap();
+    let (mut refused_since, mut gap) = (None::<Instant>, Duration::ZERO);
+    for token in tokens {
+        assert!(Instant::now() < end, "the pods were not restarted");
+        if logs_in(machine.control_plane(), token).await {
+            gap = gap.max(refused_since.take().map_or(Duration::ZERO, |since| since.elapsed()));
+            if !gap.is_zero() && serving() != before {
+                break;
+            }
+        } else {
+            refused_since.get_or_insert_with(Instant::now);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(serving() != before, "the certificate is the old one");
+    assert!(
+        !gap.is_zero(),
+        "the pods were not restarted: {}\n{}",
+        site.kubectl(&["-n", "kube-system", "get", "pods,daemonsets", "-o", "wide"]),
+        site.try_kubectl(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=30"]).1
+    );
+    site.condition("AuthenticatorReady", "True", "RolledOut");
+    gap
+}
+
+fn logins_go_on_without_the_ca(machine: &Machine, sts: &Sts, users: &Users, site: &Site) {
+    let name = "prod-aws-iam-authenticator-ca";
+    let kept = site.kubectl(&["get", "secret", name, "-o", "json"]);
+    site.kubectl(&["delete", "secret", name]);
+    site.condition("AuthenticatorReady", "False", "CALost");
+    machine.whoami(sts, &users.authenticator, sts.identity("alice")).unwrap();
+    let mut secret: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+        secret["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    apply(machine.control_plane(), &secret.to_string()).unwrap();
+    site.condition("AuthenticatorReady", "True", "RolledOut");
+}
+
+/// The backend of an AWSIamConfig never changes; a Cluster refers to another one instead.
+fn mappings_move_to_objects_and_back(machine: &Machine, sts: &Sts, users: &Users, site: &Site) {
+    let mut config: serde_json::Value =
+        serde_json::from_str(&site.kubectl(&["get", "awsiamconfig", "team", "-o", "json"])).unwrap();
+    let objects = json!({"apiVersion": config["apiVersion"], "kind": config["kind"], "metadata": {"name": "objects", "namespace": "default"},
+        "spec": config["spec"].as_object_mut().map(|spec| { spec.insert("backendMode".into(), json!(["CRD", "EKSConfigMap"])); spec.clone() })});
+    apply(machine.control_plane(), &objects.to_string()).unwrap();
+    let refer = |name: &str| {
+        let patch =
+            json!({"spec": {"identityProviderRefs": [{"kind": "AWSIamConfig", "name": name}]}}).to_string();
+        site.kubectl(&["patch", "clusters.anywhere.eks.amazonaws.com", "prod", "--type=merge", "-p", &patch]);
+    };
+    let entries =
+        || site.kubectl(&["-n", "kube-system", "get", "configmap", "aws-auth", "-o", "jsonpath={.data}"]);
+    let is = |identity: &str, username: &str| {
+        let who = machine.whoami(sts, &users.authenticator, sts.identity(identity));
+        assert_eq!(who.unwrap_or_else(|error| panic!("{identity}: {error}")).username, username);
+    };
+    let wait = |what: &str, is_so: &dyn Fn() -> bool| {
+        let end = Instant::now() + DEADLINE;
+        while !is_so() {
+            assert!(
+                Instant::now() < end,
+                "{what} did not come; aws-auth: {}\n{}",
+                entries(),
+                site.kubectl(&["get", "clusters.anywhere.eks.amazonaws.com", "prod", "-o", "yaml"])
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    refer("objects");
+    wait("the end of the move to objects", &|| !entries().contains("user/team/ops/alice"));
+    site.condition("AwsAuthSynced", "True", "Synced");
+    is("alice", "alice");
+    is("developer", "developer");
+    is("visitor", "arn:aws:iam::210987654321:role/visitors");
+    let listed = site.kubectl(&["get", "iamidentitymappings.iamauthenticator.k8s.aws", "-o", "name"]);
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    refer("team");
+    wait("the end of the move back", &|| {
+        site.try_kubectl(&["get", "iamidentitymappings.iamauthenticator.k8s.aws", "-o", "name"]).1.is_empty()
+    });
+    site.condition("Ready", "True", "Ready");
+    is("alice", "alice");
 }
 
 async fn nothing_of_ours_is_left(plane: &ControlPlane, site: &Site) {
