@@ -522,3 +522,19 @@ async fn suspended_means_that_nothing_is_made() {
     operator.stop().await;
     drop(operator_config(stage.plane).await);
 }
+
+#[tokio::test]
+async fn an_image_with_a_forgeable_access_key_gets_no_username_made_of_it() {
+    let stage = set().await;
+    stage.config("team", &[("Dev", "dev", &["viewers"]), ("Key", "key:{{AccessKeyID}}", &[])]).await;
+    let block = |tag: &str| json!({"image": format!("public.ecr.aws/eks-distro/kubernetes-sigs/aws-iam-authenticator:{tag}")});
+    cluster(&stage, block("v0.5.8")).await;
+    let operator = stage.operator_with(options(&stage)).await;
+    stage.text_gets("mapRoles", "role/Dev").await;
+    let message = stage.condition("AwsAuthSynced", "False", "PrivilegeRefused").await;
+    assert!(message.contains("CVE-2022-2385") && message.contains("role/Key"), "{message}");
+    assert!(!stage.text("mapRoles").await.contains("role/Key"));
+    cluster(&stage, block("v0.5.9")).await;
+    stage.text_gets("mapRoles", "role/Key").await;
+    operator.stop().await;
+}

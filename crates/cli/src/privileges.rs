@@ -45,6 +45,7 @@ impl PrivilegeArguments {
             allow_bare_session_name: self.allow_bare_session_name,
             denied_groups: named(&self.denied_groups),
             allowed_groups: named(&self.allowed_groups),
+            forgeable_access_key: false,
         }
     }
 }

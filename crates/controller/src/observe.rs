@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use awsiam_api::names::{FIELD_MANAGER, TAKE_OVER};
 use awsiam_api::{AWSIamConfig, Cluster, ConfigLookup, FoundConfig, Judged, Resolution, resolve};
+use awsiam_authenticator::image::has_forgeable_access_key;
 use awsiam_core::desired::Backend;
 use awsiam_core::history::Record;
 use awsiam_core::identity_mappings::IdentityMapping;
@@ -144,6 +145,13 @@ pub fn last_writer(config_map: &ConfigMap) -> Option<String> {
     let is_other = |entry: &ManagedFieldsEntry| entry.manager.as_deref() != Some(FIELD_MANAGER);
     let latest = entries.max_by_key(|e| (e.time.as_ref().map(|time| time.0), is_other(e)));
     latest.and_then(|entry| entry.manager.clone())
+}
+
+/// The operator's privilege flags, with what follows from the image that a Cluster names.
+#[must_use]
+pub fn policy_for(cluster: &Cluster, flags: &Policy) -> Policy {
+    let image = cluster.spec.iam_authenticator.as_ref().and_then(|block| block.image.as_deref());
+    Policy { forgeable_access_key: image.is_some_and(has_forgeable_access_key), ..flags.clone() }
 }
 
 /// Everything a plan is made from, owned: what one pass read.

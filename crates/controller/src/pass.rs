@@ -219,7 +219,8 @@ async fn carry_out(
             };
             inputs.places = objects::places(operator, target, &cluster, &inputs, &found).await;
             mappings = Some(found);
-            let request = inputs.request(&operator.options.policy);
+            let policy = observe::policy_for(&cluster, &operator.options.policy);
+            let request = inputs.request(&policy);
             if directly.is_empty() && !plan::older_than_recorded(&request).is_empty() {
                 read_directly(operator, &mut cluster, &request, &mut directly).await?;
                 continue;

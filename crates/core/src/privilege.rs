@@ -62,6 +62,9 @@ pub struct Policy {
     pub denied_groups: Vec<String>,
     /// `--allowed-groups`; empty allows all. `system:masters` has its own rule and need not be listed.
     pub allowed_groups: Vec<String>,
+    /// The Cluster names an image of the authenticator in which whoever is mapped can make up his access key id
+    /// (CVE-2022-2385, before v0.5.9): then no username may be made of it.
+    pub forgeable_access_key: bool,
 }
 
 /// Why a mapping is refused. The text says what to do next.
@@ -102,6 +105,11 @@ pub enum Refusal {
         "username {0:?} has a session name without a literal prefix that contains ':' in front of it, so whoever assumes the role could take another user's name; write for example \"team:{{{{SessionName}}}}\", or start the operator with --allow-bare-session-name"
     )]
     BareSessionName(String),
+    /// An access key id that can be made up.
+    #[error(
+        "{{{{AccessKeyID}}}} can be forged with the image in spec.iamAuthenticator.image (CVE-2022-2385); use v0.5.9 or newer, or take the placeholder out"
+    )]
+    ForgeableAccessKey,
     /// An access key id in a group.
     #[error("{{{{AccessKeyID}}}} stands in a group; it is allowed in usernames only")]
     AccessKeyIdInGroup,
@@ -137,6 +145,7 @@ impl Policy {
         }
         for (before, placeholder) in placeholders(username) {
             match placeholder {
+                "AccessKeyID" if self.forgeable_access_key => return Err(Refusal::ForgeableAccessKey),
                 "AccountID" | "AccessKeyID" => {}
                 "SessionName" | "SessionNameRaw" if mapping.list != List::Roles => {
                     return Err(Refusal::SessionNamePlace {
@@ -289,6 +298,9 @@ mod tests {
     fn account_and_access_key_placeholders_have_their_places() {
         let policy = Policy::default();
         assert_eq!(refusal(&policy, &role("u:{{AccountID}}:{{AccessKeyID}}", &["acct-{{AccountID}}"])), None);
+        let old = Policy { forgeable_access_key: true, ..Policy::default() };
+        assert_eq!(refusal(&old, &role("u:{{AccessKeyID}}", &[])), Some(Refusal::ForgeableAccessKey));
+        assert_eq!(refusal(&old, &role("u:{{AccountID}}", &[])), None);
         assert_eq!(refusal(&policy, &role("u", &["k-{{AccessKeyID}}"])), Some(Refusal::AccessKeyIdInGroup));
     }
 

@@ -146,6 +146,7 @@ impl Arguments {
         withheld.extend(live.lacking().await);
         let mut inputs = Inputs::of(&cluster, &management, aws_auth.as_ref(), resolution, history);
         inputs.places = live.places(&cluster, inputs.backends()).await?;
+        let policy = awsiam_controller::observe::policy_for(&cluster, &policy);
         let plan = plan::plan(&inputs.request(&policy));
         let planned = Planned { cluster: title(&cluster), plan, withheld };
 

@@ -128,6 +128,7 @@ impl AwsAuthArguments {
         let resolution = resolution(&objects, &cluster);
         let withheld = super::diff::withheld(&cluster, current.as_ref());
         let inputs = offline(&cluster, current.as_ref(), resolution);
+        let policy = awsiam_controller::observe::policy_for(&cluster, &policy);
         let plan = plan::plan(&inputs.request(&policy));
         let cluster = format!("{}/{}", inputs.writer.namespace, inputs.writer.name);
         let planned = Planned { cluster, plan, withheld };
