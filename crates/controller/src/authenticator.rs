@@ -165,7 +165,7 @@ async fn run(
     let mut said = Vec::new();
     let loaded = readiness(seen);
     let is_ready = matches!(loaded, Readiness::Ready { .. });
-    match certificates::keep(operator, cluster, seen, now, pause).await? {
+    match certificates::keep(operator, &target.client, cluster, seen, now, pause).await? {
         certificates::Kept::Good(certificates) => {
             let objects = objects(&facts, &certificates.leaf, &certificates.signing_pem);
             let wanted = pinned(objects, &certificates.signing_pem, &id);

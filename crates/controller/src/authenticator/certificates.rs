@@ -2,19 +2,21 @@
 //! made here and go into their Secrets, nowhere else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use awsiam_api::Cluster;
 use awsiam_api::names::{CLUSTER_UID, USE_AUTHORITY};
 use awsiam_authenticator::certificate::{
     Authority, CertificateError, Leaf, LeafState, leaf_state, not_after, sha256,
 };
-use awsiam_authenticator::names::{CA_SHA256, MANAGED_BY, MANAGER, ca_secret};
+use awsiam_authenticator::names::{CA_SHA256, MANAGED_BY, MANAGER, NAME, NAMESPACE, ca_secret};
 use awsiam_authenticator::objects::{AUTHORITY_KEY, CERTIFICATE_KEY, PRIVATE_KEY};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::ResourceExt;
-use kube::api::{Api, ObjectMeta};
+use kube::api::{Api, ListParams, ObjectMeta};
+use kube::{Client, Resource, ResourceExt};
 use rcgen::KeyPair;
+use serde::de::DeserializeOwned;
 
 use super::apply::{is_ours, json, one};
 use super::seen::Seen;
@@ -58,13 +60,20 @@ pub(super) enum Kept {
 /// Finds or makes the CA, and a leaf that it signed.
 pub(super) async fn keep(
     operator: &Operator,
+    client: &Client,
     cluster: &Cluster,
     seen: &Seen,
     now: i64,
     pause: Option<Pause>,
 ) -> Result<Kept, Error> {
-    let pinned = seen.config_map.as_deref().filter(|c| is_ours(*c)).and_then(pin);
-    let (authority, trusted) = match (seen.authority.as_deref(), pinned) {
+    let authority = authority(operator, cluster, seen).await?;
+    let config_map = match (&authority, &seen.config_map) {
+        // A CA is about to be made, or missed: what a cache does not show may have come a moment ago.
+        (None, None) => directly(Api::namespaced(client.clone(), NAMESPACE), NAME).await?,
+        (_, known) => known.clone(),
+    };
+    let pinned = config_map.as_deref().filter(|c| is_ours(*c)).and_then(pin);
+    let (authority, trusted) = match (authority.as_deref(), pinned) {
         (Some(secret), pinned) => match existing(cluster, secret, pinned.as_deref(), now) {
             Ok(found) => found,
             Err(why) => return Ok(Kept::Unusable(why)),
@@ -82,6 +91,30 @@ pub(super) async fn keep(
         pinned_pem: format!("{}{trusted}", authority.certificate_pem()),
         leaf,
     })))
+}
+
+/// The CA's Secret; where the cache has none it is looked for once more, directly, for to make a CA where there is one
+/// would turn every API server away from what serves.
+async fn authority(
+    operator: &Operator,
+    cluster: &Cluster,
+    seen: &Seen,
+) -> Result<Option<Arc<Secret>>, Error> {
+    if let Some(known) = &seen.authority {
+        return Ok(Some(known.clone()));
+    }
+    let namespace = cluster.namespace().unwrap_or_default();
+    directly(Api::namespaced(operator.client.clone(), &namespace), &ca_secret(&cluster.name_any())).await
+}
+
+/// Reads an object past the cache, by a list of one: the operator may list and watch it, not get it.
+async fn directly<K>(api: Api<K>, name: &str) -> Result<Option<Arc<K>>, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let only = ListParams::default().fields(&format!("metadata.name={name}"));
+    let listed = api.list(&only).await.map_err(Error::read(format!("{} {name}", K::kind(&()))))?;
+    Ok(listed.items.into_iter().next().map(Arc::new))
 }
 
 /// The hash of the CA that the target trusts.
