@@ -2,7 +2,9 @@
 //! report; what is to happen is decided in `awsiam-core`, this crate carries it out.
 
 mod authenticator;
+pub mod by_hand;
 pub mod config_status;
+mod content;
 mod crd_gate;
 pub mod error;
 mod events;

@@ -107,6 +107,8 @@ pub(crate) enum PassReport {
     TargetNotSupported,
     /// EKS Anywhere controls it.
     EksAnywhere,
+    /// An administrator has ended our ownership of its target.
+    Released,
     /// The CRD would drop our fields.
     CrdLacksFields(String),
     /// `aws-auth` has never been seen, and why.
