@@ -183,8 +183,9 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
 
     let (to_configs, for_configs) = mpsc::unbounded_channel();
-    let (clusters, cluster_changes) = watches::clusters(client.clone(), move |cluster| {
-        for config in config_status::concerned(cluster) {
+    let mut concerned = config_status::Concerned::default();
+    let (clusters, cluster_changes) = watches::clusters(client.clone(), move |event| {
+        for config in concerned.changed(event) {
             // The queue ends only when the operator does.
             drop(to_configs.send(config));
         }

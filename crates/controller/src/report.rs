@@ -1,6 +1,6 @@
 //! What a pass found, as the status of its Cluster: conditions, counts, findings. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use awsiam_api::cluster_status::{ConfigCounts, EntryCounts, FindingSeverity, MAX_FINDINGS};
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
@@ -389,15 +389,18 @@ fn words(outcome: &Outcome) -> String {
 
 fn configs(planned: &Planned) -> Vec<ConfigStatus> {
     let Refs::Listed(configs) = &planned.inputs.resolution.refs else { return Vec::new() };
-    let outcomes = &planned.plan.outcomes;
+    let mut outcomes: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in &planned.plan.outcomes {
+        outcomes.entry(outcome.config.as_deref().unwrap_or_default()).or_default().push(outcome);
+    }
     let done = !planned.pending && planned.plan.blocked.is_none();
     configs
         .iter()
         .map(|config| {
+            let mine = outcomes.get(config.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             // By key: a mapping that moves has an outcome in each place.
             let of = |states: &[State]| {
-                let mine = outcomes.iter().filter(|o| o.config.as_ref() == Some(&config.name));
-                let counting = mine.filter(|o| states.contains(&o.state) && !is_on_its_way(o));
+                let counting = mine.iter().filter(|o| states.contains(&o.state) && !is_on_its_way(o));
                 counting.map(|outcome| &outcome.key).collect::<BTreeSet<_>>()
             };
             let number = |keys: BTreeSet<&Key>| i64::try_from(keys.len()).unwrap_or(i64::MAX);
@@ -405,11 +408,8 @@ fn configs(planned: &Planned) -> Vec<ConfigStatus> {
             if done {
                 synced.extend(of(&[State::Added, State::Changed, State::Repaired, State::Adopted]));
             }
-            let privileged = outcomes.iter().filter(|o| {
-                o.config.as_ref() == Some(&config.name)
-                    && o.state == State::Refused
-                    && matches!(o.reason, Reason::Privilege(_))
-            });
+            let privileged =
+                mine.iter().filter(|o| o.state == State::Refused && matches!(o.reason, Reason::Privilege(_)));
             let counting = config.mappings.len().saturating_sub(privileged.count());
             let refused_rows = i64::try_from(config.refused.len()).unwrap_or(i64::MAX);
             ConfigStatus {

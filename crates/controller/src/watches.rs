@@ -11,7 +11,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::DefaultBackoff;
+use kube::runtime::watcher::{DefaultBackoff, Event};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -42,21 +42,17 @@ impl Backoff for TakeUpAgain {
 }
 
 /// Clusters: all of them in the store; in the stream those that changed otherwise than in their status.
-/// `touched` sees every change.
+/// `touched` sees every event when it is in the store.
 pub(crate) fn clusters(
     client: Client,
-    touched: impl Fn(&Guard<Cluster>) + Send + 'static,
+    touched: impl FnMut(&Event<Guard<Cluster>>) + Send + 'static,
 ) -> (Store<Guard<Cluster>>, impl Stream<Item = Result<Guard<Cluster>, watcher::Error>> + Send) {
     let (store, writer) = reflector::store();
     let meant = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
         .combine(deletion::<Guard<Cluster>>);
-    let changes = reflected(client, writer, || ()).inspect(move |change| {
-        if let Ok(cluster) = change {
-            touched(cluster);
-        }
-    });
+    let changes = reflected(client, writer, touched);
     (store, changes.predicate_filter(meant, PredicateConfig::default()))
 }
 
@@ -70,8 +66,10 @@ pub(crate) fn configs(
     let (store, writer) = reflector::store();
     let meant =
         predicates::generation.combine(predicates::finalizers).combine(deletion::<Guard<AWSIamConfig>>);
-    let changes = reflected(client, writer, move || {
-        listed.send_replace(true);
+    let changes = reflected(client, writer, move |event| {
+        if matches!(event, Event::InitDone) {
+            listed.send_replace(true);
+        }
     });
     (store, changes.predicate_filter(meant, PredicateConfig::default()))
 }
@@ -79,7 +77,7 @@ pub(crate) fn configs(
 fn reflected<K>(
     client: Client,
     writer: Writer<Guard<K>>,
-    listed: impl Fn() + Send + 'static,
+    mut touched: impl FnMut(&Event<Guard<K>>) + Send + 'static,
 ) -> impl Stream<Item = Result<Guard<K>, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -90,8 +88,8 @@ where
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                listed();
+            if let Ok(event) = event {
+                touched(event);
             }
         })
         .touched_objects()
