@@ -83,8 +83,8 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
         return Ok(operator.later());
     }
     let all = referring(&operator.clusters, config);
-    let local = all.iter().any(|cluster| operator.is_local(cluster.as_ref()));
-    if local && operator.target.as_ref().is_some_and(|target| target.is_unseen()) {
+    let targets = || all.iter().filter_map(|cluster| operator.targets.known(cluster.as_ref()));
+    if targets().any(|target| target.is_unseen()) {
         // Whether EKS Anywhere controls it is not known yet.
         return Ok(Action::requeue(INTERVAL));
     }
@@ -117,7 +117,7 @@ pub(crate) fn retry(
 /// set where nothing is written to the target either.
 async fn hold(operator: &Operator, config: &AWSIamConfig, clusters: &[&Cluster]) -> Result<(), Error> {
     let held = hands_off::has_finalizer(config, CONFIG_FINALIZER);
-    let served = clusters.iter().any(|cluster| operator.is_local(*cluster));
+    let served = clusters.iter().any(|cluster| operator.targets.is_served(*cluster));
     let paused = config.spec.suspend
         || clusters.iter().all(|cluster| Pause::of(cluster, operator.options.observe_only).is_some());
     let going = config.metadata.deletion_timestamp.is_some();

@@ -18,6 +18,7 @@ mod pass;
 mod report;
 mod reporter;
 mod target;
+mod targets;
 mod watched;
 mod watches;
 

@@ -27,6 +27,7 @@ use crate::observe::JudgedConfigs;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
 use crate::target::{Seen, Target};
+use crate::targets::Targets;
 use crate::watches::Guard;
 use crate::{config_status, hands_off, pass, watches};
 
@@ -50,7 +51,7 @@ pub(crate) struct Operator {
     /// Writes in the background that a stop waits for.
     pub(crate) tasks: TaskTracker,
     pub(crate) config_statuses: config_status::Statuses,
-    pub(crate) target: Option<Arc<Target>>,
+    pub(crate) targets: Targets,
     /// Whose control plane is being rolled out.
     pub(crate) turns: Mutex<Turns>,
     failures: Mutex<HashMap<String, u32>>,
@@ -60,24 +61,11 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// The target of a Cluster, if it can be served.
-    pub(crate) fn target_of(&self, cluster: &Cluster) -> Option<&Arc<Target>> {
-        self.target.as_ref().filter(|_| self.is_local(cluster))
-    }
-
-    /// Whether a Cluster is the one that the operator's own identity serves: by name alone, whatever the
-    /// object says of itself.
-    pub(crate) fn is_local<K: ResourceExt>(&self, cluster: &K) -> bool {
-        self.options.local_cluster.as_ref().is_some_and(|local| {
-            cluster.namespace().as_ref() == Some(&local.namespace) && cluster.name_any() == local.name
-        })
-    }
-
     /// Whether EKS Anywhere controls a Cluster, as far as has been seen: by its finalizer, or by its field
     /// manager on `aws-auth`.
     pub(crate) fn is_eks_anywheres(&self, cluster: &Cluster) -> bool {
         hands_off::has_finalizer(cluster, EKS_ANYWHERE_FINALIZER)
-            || self.target_of(cluster).is_some_and(|target| match target.seen() {
+            || self.targets.known(cluster).is_some_and(|target| match target.seen() {
                 Seen::Present(config_map) => hands_off::is_eks_anywheres(&config_map),
                 Seen::Nothing(_) | Seen::Absent => false,
             })
@@ -157,19 +145,19 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let forever = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         background.spawn(stop.clone().run_until_cancelled_owned(task));
     };
-    let target = options.local_cluster.as_ref().map(|_| Arc::new(Target::new(client.clone())));
+    let (touched, target_changes) = mpsc::unbounded_channel();
+    let targets = Targets::new(options.local_cluster.as_ref(), &client, &touched, |watch| {
+        background.spawn(stop.clone().run_until_cancelled_owned(watch)).abort_handle()
+    });
     forever({
         let (gate, client) = (gate.clone(), client.clone());
         Box::pin(async move { gate.watch(client).await })
     });
-    if let Some(target) = target.clone() {
-        forever(Box::pin(async move { target.watch().await }));
-    }
-    if let Some(target) = target.clone() {
+    if let Some(target) = targets.local().cloned() {
         // Read ahead, beside the rest of the start; a pass that finds nothing reads again.
         forever(Box::pin(async move { drop(target.history.records().await) }));
     }
-    if let Some(target) = target.clone() {
+    if let Some(target) = targets.local().cloned() {
         forever(Box::pin(async move {
             if target.identity_mappings.look().await == Some(true) {
                 target.touched();
@@ -206,7 +194,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         reporter,
         tasks: TaskTracker::new(),
         config_statuses: config_status::Statuses::default(),
-        target,
+        targets,
         failures: Mutex::default(),
         background: background.clone(),
         stop: stop.clone(),
@@ -220,7 +208,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let late = CancellationToken::new();
     background.spawn(late_after(stop.clone(), late.clone()));
     tokio::select! {
-        () = serve(&operator, cluster_changes, config_changes, for_configs, &stop) => {}
+        () = serve(&operator, cluster_changes, config_changes, for_configs, target_changes, &stop) => {}
         () = late.cancelled() => {}
     }
 
@@ -261,6 +249,7 @@ async fn serve(
     cluster_changes: impl futures::Stream<Item = Changes<Cluster>> + Send + 'static,
     config_changes: impl futures::Stream<Item = Changes<AWSIamConfig>> + Send + 'static,
     for_configs: mpsc::UnboundedReceiver<ObjectRef<Guard<AWSIamConfig>>>,
+    target_changes: mpsc::UnboundedReceiver<ObjectRef<Guard<Cluster>>>,
     stop: &CancellationToken,
 ) {
     let (to_clusters, for_clusters) = mpsc::unbounded_channel();
@@ -279,7 +268,7 @@ async fn serve(
     let controller = Controller::for_stream(cluster_changes, operator.clusters.clone())
         .with_config(Config::default())
         .reconcile_on(received(for_clusters))
-        .reconcile_on(target_changes(operator))
+        .reconcile_on(received(target_changes))
         .reconcile_all_on(operator.gate.changes())
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(pass::reconcile, pass::retry, operator.clone())
@@ -295,17 +284,4 @@ async fn serve(
 
 fn received<T: Send>(queue: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
     stream::unfold(queue, async |mut queue| queue.recv().await.map(|item| (item, queue)))
-}
-
-/// The local Cluster, each time its `aws-auth` changes.
-fn target_changes(
-    operator: &Arc<Operator>,
-) -> impl futures::Stream<Item = ObjectRef<Guard<Cluster>>> + Send + use<> {
-    let local = operator.options.local_cluster.clone().zip(operator.target.clone());
-    stream::unfold(local, async |local| {
-        let (cluster, target) = local?;
-        target.changed().await;
-        let object = ObjectRef::new(&cluster.name).within(&cluster.namespace);
-        Some((object, Some((cluster, target))))
-    })
 }

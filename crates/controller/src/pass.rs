@@ -90,7 +90,7 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
             return Ok(operator.later());
         }
     };
-    let Some(target) = operator.target_of(cluster) else {
+    let Some(target) = operator.targets.known(cluster) else {
         operator.report(guard, PassReport::TargetNotSupported);
         return Ok(Action::await_change());
     };
@@ -113,9 +113,9 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
         return Ok(operator.later());
     }
     operator.configs_listed().await;
-    let mut carried_out = carry_out(operator, target, cluster, seen, pause).await?;
-    let said = Box::pin(authenticator::carry_out(operator, target, cluster, &carried_out.report)).await;
-    let again = authenticator::again(target, &said);
+    let mut carried_out = carry_out(operator, &target, cluster, seen, pause).await?;
+    let said = Box::pin(authenticator::carry_out(operator, &target, cluster, &carried_out.report)).await;
+    let again = authenticator::again(&target, &said);
     carried_out.report.authenticator = said;
     let wait = [carried_out.wait, again].into_iter().flatten().min();
     if cluster.metadata.deletion_timestamp.is_some() && carried_out.report.may_go() {

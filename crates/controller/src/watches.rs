@@ -23,21 +23,36 @@ pub(crate) type Guard<K> = DeserializeGuard<K>;
 /// Longest wait before a watch that broke is taken up again: what it misses, nobody else tells.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// When a watch that broke is taken up again: the usual backoff, up to [`LONGEST`].
-#[derive(Default)]
-pub(crate) struct TakeUpAgain(DefaultBackoff);
+/// When a watch that broke is taken up again: the usual backoff with jitter, up to [`LONGEST`].
+pub(crate) struct TakeUpAgain {
+    backoff: DefaultBackoff,
+    longest: Duration,
+}
+
+impl Default for TakeUpAgain {
+    fn default() -> Self {
+        Self { backoff: DefaultBackoff::default(), longest: LONGEST }
+    }
+}
+
+impl TakeUpAgain {
+    /// As it is used for an API server far away, which may be gone for days: up to half a minute.
+    pub(crate) fn patient() -> Self {
+        Self { longest: Duration::from_secs(30), ..Self::default() }
+    }
+}
 
 impl Iterator for TakeUpAgain {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|wait| wait.min(LONGEST))
+        self.backoff.next().map(|wait| wait.min(self.longest))
     }
 }
 
 impl Backoff for TakeUpAgain {
     fn reset(&mut self) {
-        self.0.reset();
+        self.backoff.reset();
     }
 }
 
