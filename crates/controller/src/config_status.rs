@@ -11,7 +11,8 @@ use awsiam_api::iam_config::{
 };
 use awsiam_api::names::{AWS_IAM_CONFIG_KIND, CONFIG_FINALIZER};
 use awsiam_api::{
-    AWSIamConfig, AWSIamConfigStatus, Cluster, ConfigLookup, IdentityProviderRef, Severity, resolve,
+    AWSIamConfig, AWSIamConfigStatus, Cluster, ConfigLookup, IdentityProviderRef, Severity, TargetKind,
+    resolve,
 };
 use awsiam_core::desired::{DesiredConfig, Refs};
 use awsiam_core::privilege::Policy;
@@ -29,6 +30,7 @@ use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
 use crate::report::counted;
+use crate::target::Target;
 
 /// A status is written at most so often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -84,7 +86,10 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
     }
     let all = referring(&operator.clusters, config);
     let targets = || all.iter().filter_map(|cluster| operator.targets.known(cluster.as_ref()));
-    if targets().any(|target| target.is_unseen()) {
+    let is_new = |target: &Target| {
+        target.is_unseen() && (target.kind == TargetKind::Local || target.health.trouble().is_none())
+    };
+    if targets().any(|target| is_new(&target)) {
         // Whether EKS Anywhere controls it is not known yet.
         return Ok(Action::requeue(INTERVAL));
     }

@@ -24,6 +24,6 @@ mod watches;
 
 pub use authenticator::{facts as authenticator_facts, stated_backends};
 pub use awsiam_authenticator::image::ImagePolicy;
-pub use error::{Error, StartError};
+pub use error::{Error, StartError, words};
 pub use operator::run;
 pub use options::{LocalCluster, Options};

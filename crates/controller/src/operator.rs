@@ -1,7 +1,7 @@
 //! The operator as a whole: what its passes share, how it starts and how it stops.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use awsiam_api::names::EKS_ANYWHERE_FINALIZER;
@@ -14,7 +14,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Config, Controller};
 use kube::{Client, Resource, ResourceExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +27,7 @@ use crate::observe::JudgedConfigs;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
 use crate::target::{Seen, Target};
-use crate::targets::Targets;
+use crate::targets::{Spawn, Targets};
 use crate::watches::Guard;
 use crate::{config_status, hands_off, pass, watches};
 
@@ -146,9 +146,11 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         background.spawn(stop.clone().run_until_cancelled_owned(task));
     };
     let (touched, target_changes) = mpsc::unbounded_channel();
-    let targets = Targets::new(options.local_cluster.as_ref(), &client, &touched, |watch| {
-        background.spawn(stop.clone().run_until_cancelled_owned(watch)).abort_handle()
+    let spawn: Spawn = Arc::new({
+        let (background, stop) = (background.clone(), stop.clone());
+        move |task| background.spawn(stop.clone().run_until_cancelled_owned(task)).abort_handle()
     });
+    let targets = Targets::new(&options, &client, &touched, &spawn);
     forever({
         let (gate, client) = (gate.clone(), client.clone());
         Box::pin(async move { gate.watch(client).await })
@@ -171,14 +173,18 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
 
     let (to_configs, for_configs) = mpsc::unbounded_channel();
-    let (clusters, cluster_changes) = watches::clusters(client.clone(), move |cluster| {
+    let cluster_touched = Arc::new(Notify::new());
+    let notify = cluster_touched.clone();
+    let namespaces = options.watch_namespaces.clone();
+    let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, move |cluster| {
+        notify.notify_one();
         for config in config_status::concerned(cluster) {
             // The queue ends only when the operator does.
             drop(to_configs.send(config));
         }
     });
     let configs_listed = watch::Sender::new(false);
-    let (configs, config_changes) = watches::configs(client.clone(), configs_listed.clone());
+    let (configs, config_changes) = watches::configs(client.clone(), &namespaces, configs_listed.clone());
     let reporter = Arc::new(Reporter::default());
     let operator = Arc::new(Operator {
         gateway: Arc::new(Gateway::new(options.hang_after_writes)),
@@ -205,6 +211,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         operator.gateway.clone(),
         operator.reporter.clone(),
     ));
+    operator.forever(forget_targets(Arc::downgrade(&operator), cluster_touched));
     let late = CancellationToken::new();
     background.spawn(late_after(stop.clone(), late.clone()));
     tokio::select! {
@@ -225,6 +232,17 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Drops the targets of Clusters that are gone, soon after that.
+async fn forget_targets(operator: Weak<Operator>, cluster_touched: Arc<Notify>) {
+    loop {
+        cluster_touched.notified().await;
+        // Many changes are one look.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(operator) = operator.upgrade() else { return };
+        operator.targets.keep_only(|cluster| operator.clusters.get(cluster).is_some());
+    }
 }
 
 /// Cancels `late` when the time for writes in flight is up: passes and statuses share it.

@@ -6,18 +6,28 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use awsiam_api::TargetKind;
 use awsiam_api::names::FIELD_MANAGER;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::Api;
 use kube::{Client, ResourceExt};
 use tokio::task::AbortHandle;
 
-use crate::authenticator::{ApiServerProbe, CrdRights, Watches};
+use crate::authenticator::{ApiServerProbe, CrdRights, Reads, Watches};
 use crate::error::Error;
 use crate::fights::Fights;
 use crate::history::History;
 use crate::identity_mappings::IdentityMappings;
 use crate::observe;
+use crate::targets::Spawn;
 use crate::targets::aws_auth::AwsAuth;
 pub(crate) use crate::targets::aws_auth::{NAME, NAMESPACE, Seen};
 use crate::targets::health::Health;
+
+/// How people reach the API server of a remote target, as its kubeconfig says.
+pub(crate) struct Access {
+    /// `https://HOST[:PORT][/PATH]`
+    pub(crate) server: String,
+    /// The certificates that it is trusted by, PEM.
+    pub(crate) authority_pem: String,
+}
 
 /// A target.
 pub(crate) struct Target {
@@ -25,12 +35,16 @@ pub(crate) struct Target {
     /// For requests.
     pub(crate) client: Client,
     pub(crate) health: Arc<Health>,
+    /// Of a remote target alone.
+    pub(crate) access: Option<Access>,
     pub(crate) history: History,
     pub(crate) fights: Mutex<Fights>,
-    /// The watches on the authenticator's objects, started when they are first needed.
+    /// The watches on the authenticator's objects of the local target, started when they are first needed.
     pub(crate) authenticator: OnceLock<Watches>,
     /// Those that only backend `CRD` needs.
     pub(crate) crd_rights: OnceLock<CrdRights>,
+    /// What was read of the authenticator on a remote target.
+    pub(crate) reads: Reads,
     pub(crate) api_server: ApiServerProbe,
     pub(crate) identity_mappings: IdentityMappings,
     aws_auth: Arc<AwsAuth>,
@@ -50,11 +64,11 @@ impl Target {
     /// A target whose requests go through `client`. `spawn` is given the watch on `aws-auth`.
     pub(crate) fn start(
         client: Client,
-        aws_auth: AwsAuth,
+        aws_auth: Arc<AwsAuth>,
         health: Arc<Health>,
-        spawn: impl FnOnce(futures::future::BoxFuture<'static, ()>) -> AbortHandle,
+        access: Option<Access>,
+        spawn: &Spawn,
     ) -> Self {
-        let aws_auth = Arc::new(aws_auth);
         let watched = aws_auth.clone();
         Self {
             kind: aws_auth.kind(),
@@ -62,9 +76,11 @@ impl Target {
             identity_mappings: IdentityMappings::new(client.clone()),
             client,
             health,
+            access,
             fights: Mutex::default(),
             authenticator: OnceLock::new(),
             crd_rights: OnceLock::new(),
+            reads: Reads::default(),
             api_server: ApiServerProbe::default(),
             aws_auth,
             written: Mutex::default(),
@@ -120,6 +136,10 @@ impl Target {
     /// # Errors
     /// [`Error::Read`].
     pub(crate) async fn read(&self) -> Result<Option<Arc<ConfigMap>>, Error> {
-        self.aws_auth.read().await
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let read = api.get_opt(NAME).await.map_err(Error::read("ConfigMap aws-auth"))?;
+        let read = read.map(Arc::new);
+        self.aws_auth.saw(read.as_deref().cloned());
+        Ok(read)
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::health::Health;
 use super::pace::Pace;
-use crate::error::Error;
+use crate::error::words;
 use crate::watches::TakeUpAgain;
 
 /// Namespace of `aws-auth`.
@@ -123,14 +123,6 @@ impl AwsAuth {
         }
     }
 
-    /// Reads `aws-auth` directly: after a refused write only.
-    pub(crate) async fn read(&self) -> Result<Option<Arc<ConfigMap>>, Error> {
-        let read = self.api().get_opt(NAME).await.map_err(Error::read("ConfigMap aws-auth"))?;
-        let read = read.map(Arc::new);
-        self.saw(read.as_deref().cloned());
-        Ok(read)
-    }
-
     fn api(&self) -> Api<ConfigMap> {
         Api::namespaced(self.client.clone(), NAMESPACE)
     }
@@ -155,7 +147,8 @@ impl AwsAuth {
 
     /// Lists, and then watches as long as it goes.
     async fn follow(&self) -> Broken {
-        let failed = |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {error}"));
+        let failed =
+            |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {}", words(error)));
         if self.kind == TargetKind::Remote && self.identity().is_none() {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             match namespaces.get_metadata(NAMESPACE).await {
@@ -199,7 +192,7 @@ impl AwsAuth {
             .map_err(|error| match error {
                 // Too old a version: listed again.
                 kube::Error::Api(status) if status.code == 410 => Broken::Interrupted(status.message.clone()),
-                error => Broken::Unreachable(format!("can't watch ConfigMap aws-auth: {error}")),
+                error => Broken::Unreachable(format!("can't watch ConfigMap aws-auth: {}", words(&error))),
             })?
             .boxed();
         let silence = Duration::from_secs(seconds.into()) + OVERDUE;
@@ -212,7 +205,7 @@ impl AwsAuth {
             };
             match event {
                 Err(_) => return Err(Broken::Interrupted("nothing was heard for long".to_owned())),
-                Ok(Err(error)) => return Err(Broken::Interrupted(error.to_string())),
+                Ok(Err(error)) => return Err(Broken::Interrupted(words(&error))),
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Ok(Some(event))) => {
                     if self.kind == TargetKind::Remote {
