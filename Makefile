@@ -30,6 +30,13 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 say = @echo "==> $(1)" >&2
 
+# All test programs, several at a time, then the examples in the documentation.
+define run-tests
+cargo test $(LOCKED) --workspace --no-run --message-format=json-render-diagnostics >$(TARGET)/tests.json; \
+$(TARGET)/debug/suite $(TARGET)/tests.json; \
+cargo test $(LOCKED) --quiet --workspace --doc
+endef
+
 ##@ The two to start with
 
 .PHONY: demo
@@ -46,7 +53,7 @@ login: control-plane sts programs ## show logins with AWS identities on a real n
 .PHONY: test
 test: control-plane sts programs ## run all tests, those on a real API server among them
 	$(call say,running the tests)
-	cargo test $(LOCKED) --workspace
+	$(run-tests)
 	@$(TARGET)/debug/machine --check
 
 ##@ What CI blocks on
@@ -128,7 +135,7 @@ oracle: control-plane ## compare the reader of aws-auth and explain with the aut
 
 .PHONY: test-long
 test-long: control-plane sts programs ## all tests, the long variants too (about half an hour)
-	AWSIAM_LONG=1 cargo test $(LOCKED) --workspace
+	AWSIAM_LONG=1; export AWSIAM_LONG; $(run-tests)
 	@$(TARGET)/debug/machine --check
 
 .PHONY: fuzz

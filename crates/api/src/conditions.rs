@@ -54,6 +54,10 @@ pub mod reasons {
     pub const UNREACHABLE: &str = "Unreachable";
     /// There is no Secret with a kubeconfig for the target.
     pub const KUBECONFIG_SECRET_MISSING: &str = "KubeconfigSecretMissing";
+    /// The operator may not read that Secret.
+    pub const KUBECONFIG_SECRET_FORBIDDEN: &str = "KubeconfigSecretForbidden";
+    /// The kubeconfig leads to the cluster that the operator runs in.
+    pub const TARGET_IS_MANAGEMENT_CLUSTER: &str = "TargetIsManagementCluster";
     /// The kubeconfig in the Secret holds what is not taken from a Secret.
     pub const KUBECONFIG_REFUSED: &str = "KubeconfigRefused";
     /// The target cannot be served by this operator.

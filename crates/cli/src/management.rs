@@ -71,9 +71,13 @@ pub(crate) enum LiveError {
     )]
     NoTarget(String),
     #[error(
-        "the Cluster {0} stands for another cluster than the one of this context, and this version reaches none but that; with a context of that cluster, pass --local"
+        "there is no {0}, by which the cluster that this Cluster stands for is reached; with a context of that cluster itself, pass --local"
     )]
-    RemoteTarget(String),
+    NoKubeconfig(String),
+    #[error(
+        "the kubeconfig in {secret} cannot be used: {why}; with a context of that cluster itself, pass --local"
+    )]
+    KubeconfigRefused { secret: String, why: String },
 }
 
 /// The error of a read, with what was read.

@@ -31,7 +31,7 @@ impl Survey {
         configs: &Configs,
         flags: &Policy,
     ) -> Result<Self, LiveError> {
-        let target = Target::of(management, &cluster)?;
+        let target = Target::of(management, &cluster).await?;
         let (uid, aws_auth, records) =
             tokio::try_join!(management.uid(), target.aws_auth(), target.records())?;
         let resolution =

@@ -9,17 +9,21 @@ use awsiam_api::resolve::Backend;
 use awsiam_api::{Cluster, TargetKind};
 use awsiam_authenticator::names::{CONTROL_PLANE_LABELS, POD_LABEL};
 use awsiam_authenticator::rollout;
+use awsiam_authenticator::target_kubeconfig::judge;
 use awsiam_controller::history::{self, Recorded};
 use awsiam_controller::observe::KnownPlaces;
 use awsiam_core::history::{Record, SLOTS};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret};
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
 use kube::{Client, ResourceExt};
 
 use crate::current::{NAME, NAMESPACE};
 use crate::management::{LiveError, Management, title, unread};
+
+/// Key of the Secret with a target's kubeconfig.
+const VALUE: &str = "value";
 
 /// A target.
 #[derive(Clone)]
@@ -45,15 +49,40 @@ impl Target {
     /// The target of a Cluster: what its status says, or with `--local` the cluster of the context.
     ///
     /// # Errors
-    /// Where nobody says, or it is a cluster that this version does not reach.
-    pub(crate) fn of(management: &Management, cluster: &Cluster) -> Result<Self, LiveError> {
+    /// Where nobody says, or the way to it cannot be used.
+    pub(crate) async fn of(management: &Management, cluster: &Cluster) -> Result<Self, LiveError> {
         match cluster.status.as_ref().and_then(|status| status.target) {
             _ if management.is_target => {}
             Some(TargetKind::Local) => {}
-            Some(TargetKind::Remote) => return Err(LiveError::RemoteTarget(title(cluster))),
+            Some(TargetKind::Remote) => return Self::remote(management, cluster).await,
             None => return Err(LiveError::NoTarget(title(cluster))),
         }
         Ok(Self { client: management.client.clone() })
+    }
+
+    /// The cluster behind the Secret `NAME-kubeconfig`, which is judged and bounded as the operator does it: whoever
+    /// wrote it may be somebody else than the person at the command line.
+    async fn remote(management: &Management, cluster: &Cluster) -> Result<Self, LiveError> {
+        let namespace = cluster.namespace().unwrap_or_default();
+        let name = format!("{}-kubeconfig", cluster.name_any());
+        let secret = format!("Secret {namespace}/{name}");
+        let secrets: Api<Secret> = Api::namespaced(management.client.clone(), &namespace);
+        let refused = |why: &str| LiveError::KubeconfigRefused { secret: secret.clone(), why: why.to_owned() };
+        let read = secrets.get_opt(&name).await.map_err(unread(secret.clone()))?;
+        let Some(read) = read else { return Err(LiveError::NoKubeconfig(secret)) };
+        let value = read.data.and_then(|mut data| data.remove(VALUE));
+        let value = value.ok_or_else(|| refused("it has no key value"))?;
+        let text = String::from_utf8(value.0).map_err(|_| refused("its key value is no text"))?;
+        let judged = judge(&text).map_err(|refusal| refused(&refusal.to_string()))?;
+        let client = awsiam_controller::remote_client(&judged)
+            .ok_or_else(|| refused("its certificates and its key are not whole or do not belong together"))?;
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let there = namespaces.get(NAMESPACE).await;
+        let there = there.map_err(unread(format!("namespace {NAMESPACE} of the cluster behind {secret}")))?;
+        if there.uid() == Some(management.uid().await?) {
+            return Err(refused("it leads to the cluster of this context, which no kubeconfig in a Secret may"));
+        }
+        Ok(Self { client })
     }
 
     pub(crate) fn config_maps(&self) -> Api<ConfigMap> {

@@ -2,13 +2,14 @@
 //! the plan's. Needs a client for direct reads and for writes.
 
 mod objects;
+mod remote;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use awsiam_api::names::{CLUSTER_FINALIZER, EKS_ANYWHERE_FINALIZER, GIVE_UP_TARGET};
-use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy};
+use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy, TargetKind};
 use awsiam_core::plan::{self, Blocked, Note, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
@@ -56,7 +57,10 @@ pub(crate) async fn reconcile(
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
         Err(error) => {
-            operator.report(&guard, PassReport::Failed { reason: error.reason(), error: error.to_string() });
+            let target = operator.targets.known(guard.as_ref());
+            let answers = target.is_some_and(|t| !t.is_unseen() && t.health.trouble().is_none());
+            let (reason, error) = (error.reason(), error.to_string());
+            operator.report(&guard, PassReport::Failed { reason, error, answers });
         }
     }
     result
@@ -95,15 +99,31 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
             return Ok(operator.later());
         }
     };
-    let Some(target) = operator.target_of(cluster) else {
-        operator.report(guard, PassReport::TargetNotSupported);
+    if remote::is_left_alone(operator, cluster).await {
+        set_finalizer(operator, cluster, false).await?;
         return Ok(Action::await_change());
-    };
+    }
+    match operator.targets.find(cluster).await {
+        Err(none) => remote::without_target(operator, guard, cluster, none).await,
+        Ok(target) if target.kind == TargetKind::Remote => {
+            remote::on_target(operator, guard, cluster, &target).await
+        }
+        Ok(target) => Box::pin(on_target(operator, guard, cluster, &target)).await,
+    }
+}
+
+/// A pass with a target that may be asked.
+async fn on_target(
+    operator: &Operator,
+    guard: &Arc<DeserializeGuard<Cluster>>,
+    cluster: &Cluster,
+    target: &Arc<Target>,
+) -> Result<Action, Error> {
     let seen = match target.seen() {
         Seen::Nothing(why) => {
             // The watch on aws-auth brings us back.
             if let Some(why) = why {
-                operator.report(guard, PassReport::Unreachable(why));
+                operator.report(guard, PassReport::Unseen(why));
             }
             return Ok(Action::await_change());
         }
@@ -122,7 +142,9 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     let said = Box::pin(authenticator::carry_out(operator, target, cluster, &carried_out.report)).await;
     let again = authenticator::again(target, &said);
     carried_out.report.authenticator = said;
-    let wait = [carried_out.wait, again].into_iter().flatten().min();
+    carried_out.report.trouble = remote::trouble(target);
+    let unsettled = remote::unsettled(operator, target, &carried_out.report);
+    let wait = [carried_out.wait, again, unsettled].into_iter().flatten().min();
     if cluster.metadata.deletion_timestamp.is_some() && carried_out.report.may_go() {
         set_finalizer(operator, cluster, false).await?;
     }
@@ -234,6 +256,8 @@ async fn carry_out(
             break (inputs, plan);
         };
         let mut report = Planned {
+            target: target.kind,
+            trouble: None,
             pending: plan.has_write() || plan.has_object_writes(),
             plan,
             inputs,

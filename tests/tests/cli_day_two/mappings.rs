@@ -1,6 +1,8 @@
 //! `get mappings`, `explain`, `import` and `export`.
 
+use awsiam_tests::fleet::{Workload, put_kubeconfig};
 use awsiam_tests::stage::{CLUSTER, Stage, apply, data};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::{THEIRS, awsiam};
@@ -150,4 +152,25 @@ async fn grants_are_exported_from_a_live_cluster() {
     );
     let plan = awsiam(&stage, &["diff", CLUSTER, "-o", "json"]).await;
     plan.json_of("diff");
+}
+
+#[tokio::test]
+async fn a_remote_cluster_is_looked_into_through_its_secret() {
+    let stage = Stage::set().await;
+    let workload = Workload::shared().await;
+    workload.make_aws_auth(THEIRS).await;
+    stage.cluster_object("prod", json!({}), json!({})).await;
+    let status = json!({"status": {"target": "Remote"}});
+    stage.clusters().patch_status("prod", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+    let words = ["get", "mappings", "prod", "-o", "json"];
+    let refused = awsiam(&stage, &words).await;
+    let says = format!("there is no Secret {}/prod-kubeconfig", stage.namespace);
+    assert!(refused.code == Some(2) && refused.stderr.contains(&says), "{}", refused.stderr);
+    put_kubeconfig(&stage, "prod", &std::fs::read_to_string(stage.plane.kubeconfig_path()).unwrap()).await;
+    let refused = awsiam(&stage, &words).await;
+    assert!(refused.code == Some(2) && refused.stderr.contains("leads to the cluster of this context"), "{}", refused.stderr);
+    put_kubeconfig(&stage, "prod", &workload.kubeconfig()).await;
+    let found = awsiam(&stage, &words).await.done().json_of("get-mappings");
+    assert_eq!(found["clusters"][0]["mappings"].as_array().unwrap().len(), 3);
+    awsiam(&stage, &["history", "prod", "-o", "json"]).await.done().json_of("history");
 }

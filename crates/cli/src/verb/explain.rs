@@ -106,7 +106,7 @@ impl Arguments {
     async fn read(&self, name: &ClusterName) -> Result<Place, Error> {
         let management = self.live.connect().await?;
         let cluster = management.cluster(name).await?;
-        let target = Target::of(&management, &cluster)?;
+        let target = Target::of(&management, &cluster).await?;
         let configs = management.configs_of(&cluster).await?;
         let resolution = awsiam_controller::observe::desired(
             &cluster,

@@ -111,7 +111,7 @@ impl AccessEntriesArguments {
     async fn read(&self, name: &ClusterName) -> Result<(BTreeMap<String, String>, String), Error> {
         let management = self.live.connect().await?;
         let cluster = management.cluster(name).await?;
-        let target = Target::of(&management, &cluster)?;
+        let target = Target::of(&management, &cluster).await?;
         let aws_auth = target.aws_auth().await?;
         let id = cluster.spec.iam_authenticator.as_ref().and_then(|block| block.cluster_id.clone());
         let eks = self.eks_cluster.clone().or(id).unwrap_or_else(|| name.name.clone());

@@ -54,7 +54,7 @@ impl Arguments {
     async fn run(&self) -> Result<ExitCode, Error> {
         let management = self.live.connect().await?;
         let cluster = management.cluster(&self.name).await?;
-        let target = Target::of(&management, &cluster)?;
+        let target = Target::of(&management, &cluster).await?;
         let (records, aws_auth) = tokio::try_join!(target.history(), target.aws_auth())?;
         let report = Report::of(title(&cluster), &records, aws_auth.as_ref());
         let mut out = io::stdout().lock();

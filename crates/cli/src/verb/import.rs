@@ -120,7 +120,7 @@ impl Arguments {
     async fn read(&self, name: &ClusterName) -> Result<Source, Error> {
         let management = self.live.connect().await?;
         let cluster = management.cluster(name).await?;
-        let target = Target::of(&management, &cluster)?;
+        let target = Target::of(&management, &cluster).await?;
         let configs = management.configs_of(&cluster).await?;
         let resolution =
             observe::desired(&cluster, &JudgedConfigs::default(), |name| configs.get(name).cloned());

@@ -95,7 +95,7 @@ impl Arguments {
     async fn run(&self) -> Result<ExitCode, Error> {
         let management = self.live.connect().await?;
         let cluster = management.cluster(&self.name).await?;
-        let target = Target::of(&management, &cluster)?;
+        let target = Target::of(&management, &cluster).await?;
         let (records, seen) = tokio::try_join!(target.history(), target.aws_auth())?;
         let Some(recorded) = records.iter().find(|r| r.record.revision == self.to_revision) else {
             let there = records.iter().map(|recorded| recorded.record.revision).collect();

@@ -75,6 +75,7 @@ pub(super) async fn all(
     }
     for step in steps {
         if let Some(write) = step.write {
+            target.reads.forget();
             write.await?;
             tracing::info!(object = step.name, "applied");
         }

@@ -52,6 +52,7 @@ pub(super) async fn remove(
             )]);
         }
     }
+    target.reads.forget();
     let client = &target.client;
     delete(operator, client, seen.daemon_set.as_deref()).await?;
     delete(operator, client, seen.config_map.as_deref()).await?;

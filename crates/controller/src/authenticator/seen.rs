@@ -38,6 +38,7 @@ pub(crate) struct Watches {
 }
 
 /// What is there.
+#[derive(Clone)]
 pub(crate) struct Seen {
     pub(super) service_account: Option<Arc<ServiceAccount>>,
     pub(super) role: Option<Arc<Role>>,

@@ -124,7 +124,7 @@ pub(super) fn by_equality(
         Refs::Listed(configs) => configs.as_slice(),
     };
     for config in configs.iter().filter(|c| c.state == ConfigState::Usable) {
-        for row in &config.mappings {
+        for row in config.mappings.iter() {
             let key = row.mapping.key();
             let last = lists.with_key(&key).last().and_then(|index| lists.entry(key.list, *index));
             if let Some(entry) = last.filter(|entry| entry.means(&row.mapping) && !entry.is_node()) {
