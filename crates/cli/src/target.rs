@@ -67,7 +67,8 @@ impl Target {
         let name = format!("{}-kubeconfig", cluster.name_any());
         let secret = format!("Secret {namespace}/{name}");
         let secrets: Api<Secret> = Api::namespaced(management.client.clone(), &namespace);
-        let refused = |why: &str| LiveError::KubeconfigRefused { secret: secret.clone(), why: why.to_owned() };
+        let refused =
+            |why: &str| LiveError::KubeconfigRefused { secret: secret.clone(), why: why.to_owned() };
         let read = secrets.get_opt(&name).await.map_err(unread(secret.clone()))?;
         let Some(read) = read else { return Err(LiveError::NoKubeconfig(secret)) };
         let value = read.data.and_then(|mut data| data.remove(VALUE));
@@ -80,7 +81,9 @@ impl Target {
         let there = namespaces.get(NAMESPACE).await;
         let there = there.map_err(unread(format!("namespace {NAMESPACE} of the cluster behind {secret}")))?;
         if there.uid() == Some(management.uid().await?) {
-            return Err(refused("it leads to the cluster of this context, which no kubeconfig in a Secret may"));
+            return Err(refused(
+                "it leads to the cluster of this context, which no kubeconfig in a Secret may",
+            ));
         }
         Ok(Self { client })
     }

@@ -168,7 +168,11 @@ async fn a_remote_cluster_is_looked_into_through_its_secret() {
     assert!(refused.code == Some(2) && refused.stderr.contains(&says), "{}", refused.stderr);
     put_kubeconfig(&stage, "prod", &std::fs::read_to_string(stage.plane.kubeconfig_path()).unwrap()).await;
     let refused = awsiam(&stage, &words).await;
-    assert!(refused.code == Some(2) && refused.stderr.contains("leads to the cluster of this context"), "{}", refused.stderr);
+    assert!(
+        refused.code == Some(2) && refused.stderr.contains("leads to the cluster of this context"),
+        "{}",
+        refused.stderr
+    );
     put_kubeconfig(&stage, "prod", &workload.kubeconfig()).await;
     let found = awsiam(&stage, &words).await.done().json_of("get-mappings");
     assert_eq!(found["clusters"][0]["mappings"].as_array().unwrap().len(), 3);
