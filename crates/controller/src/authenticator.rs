@@ -11,6 +11,7 @@ mod control_plane;
 mod kubeconfig;
 mod removal;
 mod seen;
+mod webhook_file;
 
 use std::sync::Arc;
 use std::time::Duration;
