@@ -17,6 +17,7 @@ mod privileges;
 mod schema;
 mod selection;
 mod verb;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ pub(crate) mod man;
 pub(crate) mod probe_mappings;
 pub(crate) mod render;
 pub(crate) mod validate;
+pub(crate) mod write_webhook_file;
 
 use clap::ValueEnum;
 
