@@ -123,8 +123,9 @@ control-plane: prerequisites ## build etcd, kube-apiserver, kubelet and the othe
 	@tests/control-plane/build >/dev/null
 
 .PHONY: sts
-sts: prerequisites ## install moto and the AWS CLI, which play AWS in the tests (cached)
+sts: prerequisites ## install moto and the AWS CLI, which play AWS in the tests, and cfn-lint (cached)
 	@tests/sts/build >/dev/null
+	@tests/cfn-lint/build >/dev/null
 
 # Some tests run the program itself, so it is built before them, and with the same features.
 .PHONY: programs
@@ -134,8 +135,8 @@ programs: prerequisites
 	cargo rustc $(LOCKED) -p awsiam --profile image --bin awsiam -- -C target-feature=+crt-static
 
 .PHONY: oracle
-oracle: control-plane ## compare the reader of aws-auth with the authenticator's own
-	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle
+oracle: control-plane ## compare the reader of aws-auth and explain with the authenticator's own
+	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle --test explain_equals_oracle
 
 .PHONY: test-kubeadm
 test-kubeadm: control-plane sts programs ## a cluster of two nodes made by kubeadm: settings as printed, a join, a restart (root)

@@ -68,6 +68,8 @@ pub mod reasons {
     pub const CRD_LACKS_FIELDS: &str = "CRDLacksFields";
     /// The Cluster, or an AWSIamConfig, says suspend: true.
     pub const SUSPENDED: &str = "Suspended";
+    /// An administrator has ended our ownership of the target.
+    pub const RELEASED: &str = "Released";
     /// The operator only observes.
     pub const OBSERVE_ONLY: &str = "ObserveOnly";
     /// `identityProviderRefs` is absent: what was granted stays as it is.

@@ -109,7 +109,9 @@ pub(crate) fn retry(
 /// set where nothing is written to the target either.
 async fn hold(operator: &Operator, config: &AWSIamConfig, clusters: &[&Cluster]) -> Result<(), Error> {
     let held = hands_off::has_finalizer(config, CONFIG_FINALIZER);
-    let served = clusters.iter().any(|cluster| operator.targets.is_served(*cluster));
+    let served = clusters
+        .iter()
+        .any(|cluster| operator.targets.is_served(*cluster) && !hands_off::is_released(*cluster));
     let paused = config.spec.suspend
         || clusters.iter().all(|cluster| Pause::of(cluster, operator.options.observe_only).is_some());
     let going = config.metadata.deletion_timestamp.is_some();

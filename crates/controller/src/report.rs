@@ -30,6 +30,9 @@ const WAITS: &str = ". The Cluster is being deleted and waits for this. To let i
 /// What is said of a target that answers.
 const WATCHED: &str = "aws-auth is watched";
 
+/// What is said of a target that is no longer ours.
+const RELEASED_MESSAGE: &str = "an administrator has ended awsiam's ownership of this target (awsiam release): nothing is written to it, and nothing is held by a finalizer. To manage it again, remove the annotation awsiam-operator.dev/released from the Cluster";
+
 /// Conditions of parts that a Cluster may do without.
 const AUTHENTICATOR_PARTS: [&str; 3] =
     [conditions::AUTHENTICATOR_READY, conditions::API_SERVER_CONFIGURED, conditions::KUBECONFIG_READY];
@@ -136,6 +139,23 @@ pub(crate) fn status(
                 }
             }
             planned_status(planned, &mut status, now, generation);
+        }
+        PassReport::Released => {
+            // What was said of the target is not looked after any more.
+            status.conditions.clear();
+            status.entries = None;
+            status.configs.clear();
+            status.findings.clear();
+            status.findings_total = 0;
+            set_condition(
+                &mut status.conditions,
+                now,
+                generation,
+                conditions::AWS_AUTH_SYNCED,
+                Status::False,
+                reasons::RELEASED,
+                RELEASED_MESSAGE,
+            );
         }
         PassReport::EksAnywhere | PassReport::CrdLacksFields(_) => {}
     }
