@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::Error;
 use crate::verb::{
     check, completions, control_plane, controller, crd, diff, explain, export, get, history, import,
-    kubeconfig, man, probe_mappings, release, render, rollback, validate,
+    kubeconfig, man, probe_mappings, release, render, rollback, validate, write_webhook_file,
 };
 
 /// Version and commit.
@@ -47,6 +47,8 @@ enum Verb {
     Completions(completions::Arguments),
     #[command(hide = true)]
     ProbeMappings(probe_mappings::Arguments),
+    #[command(hide = true)]
+    WriteWebhookFile(write_webhook_file::Arguments),
     #[command(hide = true)]
     Man(man::Arguments),
 }
@@ -87,6 +89,7 @@ pub(crate) fn run() -> ExitCode {
             Verb::ControlPlane(arguments) => control_plane::run(arguments),
             Verb::Completions(arguments) => completions::run(arguments),
             Verb::ProbeMappings(arguments) => Ok(probe_mappings::run(arguments)),
+            Verb::WriteWebhookFile(arguments) => Ok(write_webhook_file::run(arguments)),
             Verb::Man(arguments) => man::run(arguments),
         }
     });

@@ -22,6 +22,7 @@ mod survey;
 mod table;
 mod target;
 mod verb;
+mod whole;
 
 use std::process::ExitCode;
 

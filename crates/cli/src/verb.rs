@@ -18,6 +18,7 @@ pub(crate) mod release;
 pub(crate) mod render;
 pub(crate) mod rollback;
 pub(crate) mod validate;
+pub(crate) mod write_webhook_file;
 
 use std::io::Write;
 
