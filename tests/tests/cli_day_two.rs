@@ -16,6 +16,8 @@ mod history;
 mod mappings;
 #[path = "cli_day_two/release.rs"]
 mod release;
+#[path = "../../crates/cli/tests/schema/mod.rs"]
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -55,13 +57,8 @@ impl Run {
 
     /// The output as JSON, which is as the schema of this name says.
     fn json_of(&self, schema: &str) -> Value {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/schema/{schema}.json"));
-        let schema: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-        let validator = jsonschema::draft202012::new(&schema).unwrap();
         let value = self.json();
-        let errors: Vec<String> =
-            validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
-        assert!(errors.is_empty(), "{errors:#?}\n{value:#}");
+        schema::holds(schema, &value);
         value
     }
 

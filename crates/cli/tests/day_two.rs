@@ -114,7 +114,21 @@ fn programs_get_what_the_schemas_say() {
 
 #[test]
 fn a_schema_refuses_what_it_does_not_describe() {
-    let mut value = awsiam(&["validate", "-f", "team.yaml", "-o", "json"]).json();
-    value["more"] = 1.into();
-    assert!(!schema::of("validate").is_valid(&value));
+    let run =
+        awsiam(&["explain", "arn:aws:iam::111122223333:role/Dev", CURRENT[0], CURRENT[1], "-o", "json"]);
+    let (good, schema) = (run.json(), schema::of("explain"));
+    assert!(schema::misfits(&schema, &good).is_empty());
+    let spoilt: [fn(&mut serde_json::Value); 6] = [
+        |value| value["more"] = 1.into(),
+        |value| value["answer"] = "Perhaps".into(),
+        |value| drop(value.as_object_mut().unwrap().remove("not")),
+        |value| value["entries"][0]["groups"] = "dev".into(),
+        |value| value["entries"][0]["line"] = 0.into(),
+        |value| value["unreadable"] = serde_json::json!([1]),
+    ];
+    for spoil in spoilt {
+        let mut value = good.clone();
+        spoil(&mut value);
+        assert_eq!(schema::misfits(&schema, &value).len(), 1, "{value:#}");
+    }
 }
