@@ -12,6 +12,9 @@ pub const CLUSTER_KIND: &str = "Cluster";
 /// Field manager of everything that awsiam writes.
 pub const FIELD_MANAGER: &str = awsiam_core::history::OPERATOR;
 
+/// Field manager of what people apply with `awsiam upgrade`: theirs, and not the operator's.
+pub const COMMAND_FIELD_MANAGER: &str = "awsiam";
+
 /// Finalizer of a Cluster; there only while `deletionPolicy` is `Delete`.
 pub const CLUSTER_FINALIZER: &str = "awsiam-operator.dev/cluster";
 /// Finalizer of an AWSIamConfig; there while a Cluster refers to it.

@@ -8,7 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::verb::{
-    completions, control_plane, controller, crd, diff, kubeconfig, man, probe_mappings, render, validate,
+    completions, control_plane, controller, crd, diff, kubeconfig, man, probe_mappings, render, upgrade,
+    validate,
 };
 
 /// Version and commit.
@@ -33,6 +34,7 @@ enum Verb {
     Validate(validate::Arguments),
     Render(render::Arguments),
     Diff(diff::Arguments),
+    Upgrade(upgrade::Arguments),
     Kubeconfig(kubeconfig::Arguments),
     ControlPlane(control_plane::Arguments),
     Completions(completions::Arguments),
@@ -66,6 +68,7 @@ pub(crate) fn run() -> ExitCode {
             Verb::Validate(arguments) => validate::run(arguments),
             Verb::Render(arguments) => render::run(arguments),
             Verb::Diff(arguments) => diff::run(arguments),
+            Verb::Upgrade(arguments) => upgrade::run(arguments),
             Verb::Kubeconfig(arguments) => kubeconfig::run(arguments),
             Verb::ControlPlane(arguments) => control_plane::run(arguments),
             Verb::Completions(arguments) => completions::run(arguments),

@@ -10,6 +10,7 @@ use crate::verb::control_plane::ControlPlaneError;
 use crate::verb::diff::DiffError;
 use crate::verb::kubeconfig::KubeconfigError;
 use crate::verb::render::authenticator::AuthenticatorError;
+use crate::verb::upgrade::UpgradeError;
 
 /// Why a verb could not do its work.
 #[derive(Debug, Error)]
@@ -44,6 +45,9 @@ pub(crate) enum Error {
     /// The API server's settings.
     #[error(transparent)]
     ControlPlane(#[from] ControlPlaneError),
+    /// The way to Ready.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// What we print.
     #[error("can't write the output: {0}")]
     Output(#[from] std::io::Error),

@@ -9,6 +9,8 @@ pub(crate) mod kubeconfig;
 pub(crate) mod man;
 pub(crate) mod probe_mappings;
 pub(crate) mod render;
+mod time;
+pub(crate) mod upgrade;
 pub(crate) mod validate;
 
 use clap::ValueEnum;
