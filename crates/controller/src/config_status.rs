@@ -13,7 +13,8 @@ use awsiam_api::iam_config::{
 };
 use awsiam_api::names::{AWS_IAM_CONFIG_KIND, CONFIG_FINALIZER};
 use awsiam_api::{
-    AWSIamConfig, AWSIamConfigStatus, Cluster, ConfigLookup, IdentityProviderRef, Severity, resolve,
+    AWSIamConfig, AWSIamConfigStatus, Cluster, ConfigLookup, IdentityProviderRef, Severity, TargetKind,
+    resolve,
 };
 use awsiam_core::desired::{DesiredConfig, Refs};
 use awsiam_core::privilege::Policy;
@@ -31,6 +32,7 @@ use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
 use crate::report::counted;
+use crate::target::Target;
 
 pub(crate) use concerned::Concerned;
 
@@ -70,8 +72,11 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
         return Ok(operator.later());
     }
     let all = referring(&operator.clusters, config);
-    let local = all.iter().any(|cluster| operator.is_local(cluster.as_ref()));
-    if local && operator.target.as_ref().is_some_and(|target| target.is_unseen()) {
+    let targets = || all.iter().filter_map(|cluster| operator.targets.known(cluster.as_ref()));
+    let is_new = |target: &Target| {
+        target.is_unseen() && (target.kind == TargetKind::Local || target.health.trouble().is_none())
+    };
+    if targets().any(|target| is_new(&target)) {
         // Whether EKS Anywhere controls it is not known yet.
         return Ok(Action::requeue(INTERVAL));
     }
@@ -104,7 +109,9 @@ pub(crate) fn retry(
 /// set where nothing is written to the target either.
 async fn hold(operator: &Operator, config: &AWSIamConfig, clusters: &[&Cluster]) -> Result<(), Error> {
     let held = hands_off::has_finalizer(config, CONFIG_FINALIZER);
-    let served = clusters.iter().any(|cluster| operator.is_local(*cluster));
+    let served = clusters
+        .iter()
+        .any(|cluster| operator.targets.is_served(*cluster) && !hands_off::is_released(*cluster));
     let paused = config.spec.suspend
         || clusters.iter().all(|cluster| Pause::of(cluster, operator.options.observe_only).is_some());
     let going = config.metadata.deletion_timestamp.is_some();

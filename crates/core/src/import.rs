@@ -201,7 +201,7 @@ impl Judge<'_> {
         if entry.username.is_empty() {
             return Err(Why::NoUsername);
         }
-        self.in_partition(&entry.arn, partition)?;
+        in_partition(&entry.arn, partition)?;
         let mapping = Mapping {
             list,
             arn: entry.arn.clone(),
@@ -228,18 +228,18 @@ impl Judge<'_> {
             Some((by, other)) => Err(Why::Overruled(self.line(*by, *other), *by)),
         }
     }
+}
 
-    /// The first entry decides, where nobody has said.
-    fn in_partition(&self, arn: &str, partition: &mut Option<Partition>) -> Result<(), Why> {
-        let found = arn::partition_word(arn).unwrap_or_default();
-        match (found.parse::<Partition>().ok(), *partition) {
-            (Some(found), None) => *partition = Some(found),
-            (Some(found), Some(wanted)) if found == wanted => {}
-            (_, Some(wanted)) => return Err(Why::OtherPartition { found, wanted }),
-            (None, None) => return Err(Why::NeverMatches("its partition is unknown".to_owned())),
-        }
-        Ok(())
+/// The first entry decides, where nobody has said.
+fn in_partition(arn: &str, partition: &mut Option<Partition>) -> Result<(), Why> {
+    let found = arn::partition_word(arn).unwrap_or_default();
+    match (found.parse::<Partition>().ok(), *partition) {
+        (Some(found), None) => *partition = Some(found),
+        (Some(found), Some(wanted)) if found == wanted => {}
+        (_, Some(wanted)) => return Err(Why::OtherPartition { found, wanted }),
+        (None, None) => return Err(Why::NeverMatches("its partition is unknown".to_owned())),
     }
+    Ok(())
 }
 
 fn belongs(list: List, text: &str) -> Result<(), Why> {
@@ -267,7 +267,7 @@ mod tests {
 
     fn reason(data: &[(&str, &str)]) -> String {
         let (_, left_out) = imported(data);
-        left_out.into_iter().map(|(line, why)| format!("{line}: {why}\n")).collect()
+        left_out.into_iter().map(|(line, why)| format!("{line}: {why}")).collect::<Vec<_>>().join("\n")
     }
 
     const A: &str = "arn:aws:iam::111122223333";

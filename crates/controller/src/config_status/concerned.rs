@@ -96,7 +96,6 @@ fn said_of_each(guard: &DeserializeGuard<Cluster>) -> Said {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use serde_json::{Value, json};
 

@@ -1,6 +1,5 @@
 //! Objects of files in the place of those in the cluster: what would be there if the files were applied.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use awsiam_api::names::AWS_IAM_CONFIG_KIND;
@@ -11,28 +10,28 @@ use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 
-use super::live::Live;
-use super::{Configs, DiffError, title};
+use super::DiffError;
 use crate::checks;
 use crate::error::Error;
 use crate::files::Source;
 use crate::finding::Finding;
+use crate::management::{Configs, LiveError, Management, title};
 use crate::manifests;
 use crate::object::{Object, Objects};
 use crate::place::FieldPath;
 use crate::selection::{self, ClusterName};
 
 /// What the files hold.
-pub(super) struct FromFiles<'s> {
+pub(crate) struct FromFiles<'s> {
     objects: Objects<'s>,
-    pub(super) findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     skipped: Vec<String>,
 }
 
 /// Files that are no YAML.
-pub(super) struct Unreadable {
-    pub(super) files: usize,
-    pub(super) findings: Vec<Finding>,
+pub(crate) struct Unreadable {
+    pub(crate) files: usize,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl<'s> FromFiles<'s> {
@@ -40,7 +39,7 @@ impl<'s> FromFiles<'s> {
     ///
     /// # Errors
     /// Where one of them is no YAML: what would be applied is not known.
-    pub(super) fn read(sources: &'s [Source], namespace: &str, policy: &Policy) -> Result<Self, Unreadable> {
+    pub(crate) fn read(sources: &'s [Source], namespace: &str, policy: &Policy) -> Result<Self, Unreadable> {
         let manifests = manifests::read(sources, namespace);
         let objects = Objects::of(&manifests);
         let mut findings = manifests.findings;
@@ -55,11 +54,10 @@ impl<'s> FromFiles<'s> {
 
     /// The Cluster that is meant: the one in the files, as if it had been applied; else the one in the
     /// cluster that is named, or that alone refers to an AWSIamConfig of the files.
-    pub(super) async fn cluster(
+    pub(crate) async fn cluster(
         &self,
-        live: &Live,
+        live: &Management,
         wanted: Option<&ClusterName>,
-        namespace: &str,
     ) -> Result<Cluster, Error> {
         if let Some(written) = selection::in_files(&self.objects, wanted)? {
             let namespace = written.namespace().unwrap_or_default();
@@ -67,8 +65,7 @@ impl<'s> FromFiles<'s> {
             return Ok(applied_cluster(written, there));
         }
         if let Some(wanted) = wanted {
-            let namespace = wanted.namespace.as_deref().unwrap_or(namespace);
-            return Ok(live.cluster(namespace, &wanted.name).await?);
+            return Ok(live.cluster(wanted).await?);
         }
         // Says so where the files hold nothing at all, or configs of several namespaces.
         let of_files = selection::of_all_configs(&self.objects, None)?;
@@ -79,7 +76,7 @@ impl<'s> FromFiles<'s> {
                     && self.objects.config(&namespace, &reference.name).is_some()
             })
         };
-        let mut referring: Vec<Cluster> = live.clusters(&namespace).await?;
+        let mut referring: Vec<Cluster> = live.clusters(Some(&namespace)).await?;
         referring.retain(refers);
         match (referring.pop(), referring.len()) {
             (Some(cluster), 0) => Ok(cluster),
@@ -91,20 +88,20 @@ impl<'s> FromFiles<'s> {
     }
 
     /// What of the files does not count, one line each.
-    pub(super) fn skipped(&self, cluster: &Cluster) -> Vec<String> {
+    pub(crate) fn skipped(&self, cluster: &Cluster) -> Vec<String> {
         let aside = selection::left_aside(&self.objects, cluster);
         self.skipped.iter().cloned().chain(aside).collect()
     }
 
     /// The AWSIamConfigs that the Cluster refers to, those of files as if they had been applied, and what of
     /// them the API server would refuse to change.
-    pub(super) async fn configs(
+    pub(crate) async fn configs(
         &self,
-        live: &Live,
+        live: &Management,
         cluster: &Cluster,
-    ) -> Result<(Configs, Vec<Finding>), DiffError> {
+    ) -> Result<(Configs, Vec<Finding>), LiveError> {
         let namespace = cluster.namespace().unwrap_or_default();
-        let (mut configs, mut findings) = (BTreeMap::new(), Vec::new());
+        let (mut configs, mut findings) = (Configs::new(), Vec::new());
         let references = cluster.spec.identity_provider_refs.iter().flatten();
         for name in references.filter(|r| r.kind == AWS_IAM_CONFIG_KIND).map(|r| &r.name) {
             let there = live.config(&namespace, name).await?;

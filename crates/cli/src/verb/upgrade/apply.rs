@@ -1,7 +1,7 @@
 //! Puts the objects of files into the cluster, by server-side apply with a field manager of its own: what the file
 //! no longer says goes, and what others say stays theirs.
 
-use awsiam_api::names::{COMMAND_FIELD_MANAGER, GROUP, VERSION};
+use awsiam_api::names::{COMMAND_LINE_MANAGER, GROUP, VERSION};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Client, ResourceExt};
@@ -95,10 +95,10 @@ pub(super) async fn apply(client: &Client, manifest: &Manifest<'_>, way: Way) ->
         && !way.dry_run
     {
         let patch = json!({"metadata": {"resourceVersion": there.resource_version(), "managedFields": migrated}});
-        let params = PatchParams { field_manager: Some(COMMAND_FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(COMMAND_LINE_MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(&manifest.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?;
     }
-    let mut params = PatchParams::apply(COMMAND_FIELD_MANAGER);
+    let mut params = PatchParams::apply(COMMAND_LINE_MANAGER);
     // In a dry run the fields of client-side apply are still its own.
     let takes_over = way.dry_run && before.as_ref().is_some_and(|o| migrated(o.managed_fields()).is_some());
     params.force = way.take_ownership || takes_over;
@@ -154,7 +154,7 @@ fn migrated(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
         CLIENT_SIDE.contains(&manager) && entry.subresource.as_deref().unwrap_or_default().is_empty()
     };
     let is_ours = |entry: &ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(COMMAND_FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply")
+        entry.manager.as_deref() == Some(COMMAND_LINE_MANAGER) && entry.operation.as_deref() == Some("Apply")
     };
     let first = entries.iter().find(|entry| is_client_side(entry))?;
     let mut fields = Map::new();
@@ -164,7 +164,7 @@ fn migrated(entries: &[ManagedFieldsEntry]) -> Option<Vec<ManagedFieldsEntry>> {
         }
     }
     let ours = ManagedFieldsEntry {
-        manager: Some(COMMAND_FIELD_MANAGER.to_owned()),
+        manager: Some(COMMAND_LINE_MANAGER.to_owned()),
         operation: Some("Apply".to_owned()),
         fields_v1: Some(FieldsV1(Value::Object(fields))),
         ..first.clone()
@@ -207,7 +207,7 @@ fn differing(manifest: &Manifest<'_>, applied: &DynamicObject) -> Option<(String
         let owner = applied.managed_fields().iter().find(|entry| {
             let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
             let owns = fields.and_then(|fields| fields.pointer(&format!("/f:spec/f:{field}"))).is_some();
-            owns && entry.manager.as_deref() != Some(COMMAND_FIELD_MANAGER)
+            owns && entry.manager.as_deref() != Some(COMMAND_LINE_MANAGER)
         });
         let manager = owner.and_then(|entry| entry.manager.as_deref()).unwrap_or("another writer");
         let rows = live.as_array().map_or(0, Vec::len);
@@ -250,13 +250,13 @@ mod tests {
         };
         let entries = [
             entry("kubectl-client-side-apply", "Update", json!({"f:spec": {"f:mapRoles": {}, "f:awsRegion": {}}})),
-            entry("awsiam", "Apply", json!({"f:spec": {"f:mapAccounts": {}}})),
+            entry(COMMAND_LINE_MANAGER, "Apply", json!({"f:spec": {"f:mapAccounts": {}}})),
             others.clone(),
             status.clone(),
         ];
         let migrated = migrated(&entries).unwrap();
         let all = json!({"f:spec": {"f:mapRoles": {}, "f:awsRegion": {}, "f:mapAccounts": {}}});
-        assert_eq!(migrated, [others.clone(), status, entry("awsiam", "Apply", all)]);
+        assert_eq!(migrated, [others.clone(), status, entry(COMMAND_LINE_MANAGER, "Apply", all)]);
         assert_eq!(super::migrated(&[others]), None);
     }
 
