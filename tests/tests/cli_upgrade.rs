@@ -116,7 +116,10 @@ async fn a_file_becomes_ready_and_every_later_run_says_so() {
 
     let files = Files::of(&[config(&["Dev", "Ops"], &json!({})), cluster()]);
     let third = upgrade(&stage, &files, &["--yes", "-o", "json"]).await.json();
-    assert_eq!((third["outcome"].as_str(), third["applied"][0]["change"].as_str()), (Some("Ready"), Some("changed")));
+    assert_eq!(
+        (third["outcome"].as_str(), third["applied"][0]["change"].as_str()),
+        (Some("Ready"), Some("changed"))
+    );
     assert!(stage.text("mapRoles").await.contains(&role_arn("Ops")), "Ready means that it is there");
     operator.stop().await;
 }
@@ -148,7 +151,8 @@ async fn what_kubectl_applied_and_the_file_no_longer_says_is_gone() {
     assert!(!stage.text("mapRoles").await.contains(&role_arn("Ops")));
     assert!(stage.text("mapUsers").await.is_empty());
     let config = stage.configs().get("team").await.unwrap();
-    let managers: Vec<_> = config.metadata.managed_fields.into_iter().flatten().filter_map(|e| e.manager).collect();
+    let managers: Vec<_> =
+        config.metadata.managed_fields.into_iter().flatten().filter_map(|e| e.manager).collect();
     assert!(!managers.contains(&"kubectl-client-side-apply".to_owned()), "{managers:?}");
     operator.stop().await;
 }
@@ -166,9 +170,16 @@ async fn fields_of_other_managers_are_named_and_not_taken_unasked() {
     let files = Files::of(&[config(&["Dev"], &ours), cluster()]);
     let refused = upgrade(&stage, &files, &["--yes"]).await;
     assert_eq!(refused.code, Some(1), "{}{}", refused.stdout, refused.stderr);
-    assert!(refused.stderr.contains("flux") && refused.stderr.contains("spec.mapUsers"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("flux") && refused.stderr.contains("spec.mapUsers"),
+        "{}",
+        refused.stderr
+    );
     assert!(refused.stderr.contains("--take-ownership"), "{}", refused.stderr);
-    assert!(stage.clusters().get_opt(CLUSTER).await.unwrap().is_none(), "the file is applied whole or not at all");
+    assert!(
+        stage.clusters().get_opt(CLUSTER).await.unwrap().is_none(),
+        "the file is applied whole or not at all"
+    );
 
     // What the file does not speak of stays theirs, and is not what the file says.
     let silent = Files::of(&[config(&["Dev"], &json!({})), cluster()]);
@@ -317,10 +328,11 @@ async fn at_a_terminal_it_asks_shows_each_condition_and_can_be_interrupted() {
     let mut interrupted = Terminal::open(&command(&stage, &files, &[]));
     interrupted.shows("Apply this? [y/N]").await;
     interrupted.types("y\n");
-    stage.eventually("the Cluster is applied", async || {
-        stage.clusters().get_opt(CLUSTER).await.unwrap().map(drop).ok_or_else(|| "not yet".to_owned())
-    })
-    .await;
+    stage
+        .eventually("the Cluster is applied", async || {
+            stage.clusters().get_opt(CLUSTER).await.unwrap().map(drop).ok_or_else(|| "not yet".to_owned())
+        })
+        .await;
     interrupted.types("\u{3}");
     let (code, shown) = interrupted.ends().await;
     assert_eq!(code, Some(130), "{shown}");

@@ -9,8 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::Error;
 use crate::verb::{
     check, completions, control_plane, controller, crd, diff, explain, export, get, history, import,
-    kubeconfig, man, probe_mappings, release, render, rollback, upgrade, validate,
-    write_webhook_file,
+    kubeconfig, man, probe_mappings, release, render, rollback, upgrade, validate, write_webhook_file,
 };
 
 /// Version and commit.

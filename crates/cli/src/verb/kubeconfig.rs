@@ -138,10 +138,10 @@ pub(crate) async fn fetched(
     let name = kubeconfig_secret(cluster);
     let secret = format!("{namespace}/{name}");
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let read = secrets.get_opt(&name).await.map_err(|error| KubeconfigError::Read {
-        secret: secret.clone(),
-        why: connection::words(&error),
-    })?;
+    let read = secrets
+        .get_opt(&name)
+        .await
+        .map_err(|error| KubeconfigError::Read { secret: secret.clone(), why: connection::words(&error) })?;
     let read = read.ok_or_else(|| KubeconfigError::NotThere {
         secret: secret.clone(),
         cluster: format!("{namespace}/{cluster}"),

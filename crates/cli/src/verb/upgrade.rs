@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use awsiam_api::names::{AWS_IAM_CONFIG_KIND, GROUP, VERSION};
 use awsiam_api::Cluster;
+use awsiam_api::names::{AWS_IAM_CONFIG_KIND, GROUP, VERSION};
 use clap::{ArgAction, Args, Subcommand};
 use futures::TryStreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -66,6 +66,7 @@ enum What {
 /// 0: Ready; 1: refused or failed; 2: wrong usage; 3: not Ready in time; 4: waiting for an administrator, with the
 /// command to run.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of a command line")]
 struct ClusterArguments {
     #[command(flatten)]
     files: FileArguments,
@@ -314,7 +315,8 @@ impl ClusterArguments {
         cluster: &Cluster,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let is_there = |c: &Condition| c.type_ == awsiam_api::conditions::KUBECONFIG_READY && c.status == "True";
+        let is_there =
+            |c: &Condition| c.type_ == awsiam_api::conditions::KUBECONFIG_READY && c.status == "True";
         if !report.conditions.iter().any(is_there) {
             return Ok(());
         }

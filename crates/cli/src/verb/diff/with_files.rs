@@ -23,7 +23,7 @@ use crate::selection::{self, ClusterName};
 
 /// What the files hold.
 pub(crate) struct FromFiles<'s> {
-    objects: Objects<'s>,
+    pub(crate) objects: Objects<'s>,
     pub(crate) findings: Vec<Finding>,
     skipped: Vec<String>,
 }

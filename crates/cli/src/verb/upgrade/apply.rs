@@ -35,7 +35,7 @@ const LISTS: [&str; 5] = ["mapRoles", "mapUsers", "mapAccounts", "backendMode", 
 
 /// Why an object was not applied as it is written.
 #[derive(Debug, Error)]
-pub(super) enum ApplyError {
+pub(crate) enum ApplyError {
     #[error("{title} was not applied: {why}")]
     Failed { title: String, why: String },
     #[error(
@@ -94,8 +94,10 @@ pub(super) async fn apply(client: &Client, manifest: &Manifest<'_>, way: Way) ->
         && let Some(migrated) = migrated(there.managed_fields())
         && !way.dry_run
     {
-        let patch = json!({"metadata": {"resourceVersion": there.resource_version(), "managedFields": migrated}});
-        let params = PatchParams { field_manager: Some(COMMAND_LINE_MANAGER.to_owned()), ..PatchParams::default() };
+        let patch =
+            json!({"metadata": {"resourceVersion": there.resource_version(), "managedFields": migrated}});
+        let params =
+            PatchParams { field_manager: Some(COMMAND_LINE_MANAGER.to_owned()), ..PatchParams::default() };
         api.patch(&manifest.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?;
     }
     let mut params = PatchParams::apply(COMMAND_LINE_MANAGER);
@@ -125,7 +127,11 @@ fn api_of(client: &Client, manifest: &Manifest<'_>) -> Api<DynamicObject> {
         Kind::Config => "awsiamconfigs",
         Kind::Cluster => "clusters",
     };
-    Api::namespaced_with(client.clone(), &manifest.namespace, &ApiResource::from_gvk_with_plural(&kind, plural))
+    Api::namespaced_with(
+        client.clone(),
+        &manifest.namespace,
+        &ApiResource::from_gvk_with_plural(&kind, plural),
+    )
 }
 
 /// The object of the file, without what only a server says.
@@ -249,7 +255,11 @@ mod tests {
             ..entry("kubectl-client-side-apply", "Update", json!({"f:status": {}}))
         };
         let entries = [
-            entry("kubectl-client-side-apply", "Update", json!({"f:spec": {"f:mapRoles": {}, "f:awsRegion": {}}})),
+            entry(
+                "kubectl-client-side-apply",
+                "Update",
+                json!({"f:spec": {"f:mapRoles": {}, "f:awsRegion": {}}}),
+            ),
             entry(COMMAND_LINE_MANAGER, "Apply", json!({"f:spec": {"f:mapAccounts": {}}})),
             others.clone(),
             status.clone(),

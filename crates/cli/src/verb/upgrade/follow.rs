@@ -56,15 +56,16 @@ const PASSING: [&str; 19] = [
 /// What the status says of what was applied.
 pub(super) fn verdict(cluster: &Cluster, applied: &Applied) -> Verdict {
     let Some(status) = cluster.status.as_ref() else { return Verdict::NotSeen };
-    let configs = applied.configs.iter();
+    let mut configs = applied.configs.iter();
     let is_seen = |(name, generation): (&String, &i64)| {
         let found = status.configs.iter().find(|config| config.name == *name);
         found.is_some_and(|found| found.generation >= Some(*generation))
     };
     let conditions = status.conditions.as_slice();
-    let is_unreachable = || conditions::condition(conditions, conditions::TARGET_REACHABLE).is_some_and(is_bad);
+    let is_unreachable =
+        || conditions::condition(conditions, conditions::TARGET_REACHABLE).is_some_and(is_bad);
     let is_current = status.observed_generation >= Some(applied.cluster);
-    if !is_current || !(configs.map(is_seen).all(|seen| seen) || is_unreachable()) {
+    if !is_current || !(configs.all(is_seen) || is_unreachable()) {
         return Verdict::NotSeen;
     }
     let Some(ready) = conditions::condition(conditions, conditions::READY) else { return Verdict::NotSeen };
@@ -77,7 +78,8 @@ pub(super) fn verdict(cluster: &Cluster, applied: &Applied) -> Verdict {
     if let Some(part) = lasting.clone().find(|part| !PASSING.contains(&part.reason.as_str())) {
         return Verdict::Failed(words(part));
     }
-    let missing = || parts().filter(|part| part.status != "True" && part.type_ != conditions::NODE_ENTRIES_LOST);
+    let missing =
+        || parts().filter(|part| part.status != "True" && part.type_ != conditions::NODE_ENTRIES_LOST);
     let others = missing().find(|part| !is_administrators(part));
     match (others, missing().find(is_administrators)) {
         (Some(part), _) => Verdict::Waiting(words(part)),

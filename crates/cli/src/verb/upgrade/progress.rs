@@ -32,7 +32,8 @@ struct Lines {
 impl Progress {
     /// A display for standard error as it is.
     pub(super) fn new() -> Self {
-        let is_live = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let is_live =
+            std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let live = is_live.then(|| Lines { all: MultiProgress::new(), lines: BTreeMap::new() });
         Self { started: Instant::now(), said: BTreeMap::new(), live }
     }
@@ -55,12 +56,12 @@ impl Progress {
             eprintln!("[{:>4}s] {name} {text}", self.started.elapsed().as_secs());
             return;
         };
-        let line = live.lines.entry(condition.type_.clone()).or_insert_with(|| {
-            let line = live.all.add(ProgressBar::new_spinner());
-            line.set_style(style("{spinner} {prefix} {elapsed:>4} {wide_msg}"));
-            line.set_prefix(name);
-            line.enable_steady_tick(TURN);
-            line
+        let bar = live.lines.entry(condition.type_.clone()).or_insert_with(|| {
+            let bar = live.all.add(ProgressBar::new_spinner());
+            bar.set_style(style("{spinner} {prefix} {elapsed:>4} {wide_msg}"));
+            bar.set_prefix(name);
+            bar.enable_steady_tick(TURN);
+            bar
         });
         let paint = Paint::stderr();
         let dressed = match condition.status.as_str() {
@@ -68,7 +69,7 @@ impl Progress {
             "False" => paint.yellow(text),
             _ => text.to_owned(),
         };
-        line.set_message(dressed);
+        bar.set_message(dressed);
     }
 
     /// Something to say beside the conditions.

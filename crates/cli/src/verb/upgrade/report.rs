@@ -56,9 +56,9 @@ impl Outcome {
     fn words(&self, cluster: &str, kubeconfig: Option<&str>) -> String {
         match self {
             Outcome::Ready => match kubeconfig {
-                Some(file) => format!(
-                    "{cluster} is Ready. Users log in with: kubectl --kubeconfig {file} get nodes"
-                ),
+                Some(file) => {
+                    format!("{cluster} is Ready. Users log in with: kubectl --kubeconfig {file} get nodes")
+                }
                 None => format!("{cluster} is Ready"),
             },
             Outcome::Failed(why) => why.clone(),
