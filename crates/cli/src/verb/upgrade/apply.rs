@@ -101,7 +101,7 @@ pub(super) async fn apply(client: &Client, manifest: &Manifest<'_>, way: Way) ->
         api.patch(&manifest.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?;
     }
     let mut params = PatchParams::apply(COMMAND_LINE_MANAGER);
-    // In a dry run the fields of client-side apply are still its own.
+    // In a dry run the fields of client-side apply are still its own, and what the file leaves out is still there.
     let takes_over = way.dry_run && before.as_ref().is_some_and(|o| migrated(o.managed_fields()).is_some());
     params.force = way.take_ownership || takes_over;
     params.dry_run = way.dry_run;
@@ -110,7 +110,7 @@ pub(super) async fn apply(client: &Client, manifest: &Manifest<'_>, way: Way) ->
         Some(fields) => ApplyError::OwnedByOthers { title: title.clone(), fields },
         None => failed(error),
     })?;
-    if let Some((field, whose)) = differing(manifest, &applied) {
+    if !takes_over && let Some((field, whose)) = differing(manifest, &applied) {
         return Err(ApplyError::Differs { title, field, whose });
     }
     let change = match &before {
