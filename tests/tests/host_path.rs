@@ -135,7 +135,7 @@ async fn printed(stage: &Stage) -> String {
 }
 
 /// A pod of the writer on the only node, in this state.
-async fn writer_pod(stage: &Stage, state: Value, last: Value) {
+async fn writer_pod(stage: &Stage, now: Value, before: Value) {
     let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), "kube-system");
     let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
     drop(accounts.create(&PostParams::default(), &account).await);
@@ -144,7 +144,7 @@ async fn writer_pod(stage: &Stage, state: Value, last: Value) {
             "containers": [{"name": "webhook-file", "image": "i"}]}});
     drop(pods(stage).create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await);
     let status = json!({"status": {"containerStatuses": [{"name": "webhook-file", "image": "i", "imageID": "",
-        "ready": false, "restartCount": 2, "state": state, "lastState": last}]}});
+        "ready": false, "restartCount": 2, "state": now, "lastState": before}]}});
     pods(stage).patch_status("writer", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
 }
 
