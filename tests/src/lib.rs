@@ -6,6 +6,7 @@ pub mod authenticator;
 mod cache;
 pub mod cluster_api;
 pub mod control_plane;
+pub mod fleet;
 pub mod image;
 pub mod login;
 pub mod machine;

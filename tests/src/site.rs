@@ -35,6 +35,7 @@ pub struct Site {
 }
 
 #[expect(clippy::panic, clippy::expect_used, reason = "only tests call this")]
+#[expect(clippy::must_use_candidate, reason = "often all that counts is that it works")]
 impl Site {
     /// Runs awsiam; what it prints.
     ///

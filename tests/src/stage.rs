@@ -40,6 +40,19 @@ pub async fn install(plane: &ControlPlane) -> Result<(), Anything> {
 /// # Errors
 /// As [`install`].
 pub async fn install_for(plane: &ControlPlane, namespace: &str, cluster: &str) -> Result<(), Anything> {
+    install_with(plane, namespace, cluster, &[]).await
+}
+
+/// As [`install_for`], with more values of the chart, each as `--set` takes it.
+///
+/// # Errors
+/// As [`install`].
+pub async fn install_with(
+    plane: &ControlPlane,
+    namespace: &str,
+    cluster: &str,
+    values: &[String],
+) -> Result<(), Anything> {
     let namespaces: Api<Namespace> = Api::all(plane.client());
     for name in [OPERATOR_NAMESPACE, namespace] {
         let namespace = Namespace {
@@ -57,6 +70,7 @@ pub async fn install_for(plane: &ControlPlane, namespace: &str, cluster: &str) -
         .args(["--namespace", OPERATOR_NAMESPACE])
         .arg("--set")
         .arg(format!("localCluster.namespace={namespace},localCluster.name={cluster}"))
+        .args(values.iter().flat_map(|value| ["--set", value]))
         .output()?;
     if !rendered.status.success() {
         return Err(format!("helm template: {}", String::from_utf8_lossy(&rendered.stderr)).into());
@@ -160,6 +174,27 @@ impl Stage {
         stage
     }
 
+    /// A namespace of its own on the shared control plane, which others use meanwhile: for tests that are not about its
+    /// `aws-auth`. The rights are the caller's to install.
+    ///
+    /// # Panics
+    /// When the namespace can't be made.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn beside(plane: &'static ControlPlane, namespace: &str) -> Self {
+        let stage = Self { plane, client: plane.client(), namespace: namespace.to_owned(), _turn: None };
+        stage.make_namespace().await.expect("a namespace");
+        stage
+    }
+
+    async fn make_namespace(&self) -> Result<(), Anything> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let namespace = Namespace {
+            metadata: ObjectMeta { name: Some(self.namespace.clone()), ..ObjectMeta::default() },
+            ..Namespace::default()
+        };
+        Ok(create_if_absent(&namespaces, &namespace).await?)
+    }
+
     async fn clear(&self) -> Result<(), Anything> {
         let clusters: Api<Cluster> = Api::all(self.client.clone());
         for cluster in clusters.list(&ListParams::default()).await? {
@@ -193,13 +228,7 @@ impl Stage {
         if let Some(aws_auth) = config_maps.get_opt("aws-auth").await? {
             remove(&config_maps, &aws_auth).await?;
         }
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let namespace = Namespace {
-            metadata: ObjectMeta { name: Some(self.namespace.clone()), ..ObjectMeta::default() },
-            ..Namespace::default()
-        };
-        create_if_absent(&namespaces, &namespace).await?;
-        Ok(())
+        self.make_namespace().await
     }
 
     /// ConfigMaps of kube-system.
@@ -373,9 +402,17 @@ impl Stage {
     /// # Panics
     /// After the deadline, with the conditions as they are.
     pub async fn condition(&self, kind: &str, status: &str, reason: &str) -> String {
-        let what = format!("condition {kind}={status} ({reason})");
+        self.condition_of(CLUSTER, kind, status, reason).await
+    }
+
+    /// As [`Stage::condition`], of a Cluster of any name.
+    ///
+    /// # Panics
+    /// As [`Stage::condition`].
+    pub async fn condition_of(&self, name: &str, kind: &str, status: &str, reason: &str) -> String {
+        let what = format!("condition {kind}={status} ({reason}) of {name}");
         self.eventually(&what, async || {
-            let cluster = self.clusters().get(CLUSTER).await.map_err(|e| e.to_string())?;
+            let cluster = self.clusters().get(name).await.map_err(|e| e.to_string())?;
             let conditions = cluster.status.as_ref().map(|s| s.conditions.clone()).unwrap_or_default();
             let current = cluster.metadata.generation;
             conditions

@@ -17,6 +17,77 @@ cluster. */ -}}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 
+{{- /* The operator's own resources, in the namespaces that it looks at. */ -}}
+{{- define "awsiam.ownResources" -}}
+# list, watch: the caches that every pass reads from.
+# get: the direct read of one object whose generation is older than the recorded one.
+# patch: finalizers (deletionPolicy Delete; an AWSIamConfig that a Cluster refers to).
+- apiGroups: [anywhere.eks.amazonaws.com]
+  resources: [clusters, awsiamconfigs]
+  verbs: [get, list, watch, patch]
+# patch: conditions and findings, by server-side apply.
+- apiGroups: [anywhere.eks.amazonaws.com]
+  resources: [clusters/status, awsiamconfigs/status]
+  verbs: [patch]
+# create: an Event on a Cluster or AWSIamConfig, in its namespace. patch: the count of one that repeats.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{- /* What remote Clusters need, by the Secrets' names where `names` says so. */ -}}
+{{- define "awsiam.remoteRules" -}}
+# get: the kubeconfig of a target, by the name that its Cluster gives.
+- apiGroups: [""]
+  resources: [secrets]
+  {{- with .name }}
+  resourceNames: ["{{ . }}-kubeconfig"]
+  {{- end }}
+  verbs: [get]
+{{- if and .values.authenticator .own }}
+# The CA of the authenticator and the kubeconfig that users log in with. get: what is there. create, patch: making and
+# mending them by server-side apply. delete: taking them away with the authenticator.
+- apiGroups: [""]
+  resources: [secrets]
+  {{- with .name }}
+  resourceNames: ["{{ . }}-aws-iam-authenticator-ca", "{{ . }}-aws-iam-kubeconfig"]
+  {{- end }}
+  verbs: [get, create, patch, delete]
+{{- end }}
+{{- if .values.controlPlane }}
+# get: which control plane Cluster API's Cluster of the same name has, and whether it is paused or going.
+- apiGroups: [cluster.x-k8s.io]
+  resources: [clusters]
+  {{- with .name }}
+  resourceNames: [{{ . | quote }}]
+  {{- end }}
+  verbs: [get]
+# get: what is in the KubeadmControlPlane and how far its machines are. update: the conditional PUT by which file, flag and
+# mount for its API servers come and go. Its name is Cluster API's to choose, so no name limits this.
+- apiGroups: [controlplane.cluster.x-k8s.io]
+  resources: [kubeadmcontrolplanes]
+  verbs: [get, update]
+{{- end }}
+{{- end -}}
+
+{{- define "awsiam.roleBinding" }}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ include "awsiam.rights" .root }}:{{ .suffix }}
+  namespace: {{ .namespace }}
+  labels:
+    {{- include "awsiam.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ include "awsiam.rights" .root }}:{{ .suffix }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "awsiam.serviceAccount" .root }}
+    namespace: {{ .root.Release.Namespace }}
+{{- end -}}
+
 {{- define "awsiam.selector" -}}
 app.kubernetes.io/name: awsiam-operator
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -54,6 +54,10 @@ pub mod reasons {
     pub const UNREACHABLE: &str = "Unreachable";
     /// There is no Secret with a kubeconfig for the target.
     pub const KUBECONFIG_SECRET_MISSING: &str = "KubeconfigSecretMissing";
+    /// The operator may not read that Secret.
+    pub const KUBECONFIG_SECRET_FORBIDDEN: &str = "KubeconfigSecretForbidden";
+    /// The kubeconfig leads to the cluster that the operator runs in.
+    pub const TARGET_IS_MANAGEMENT_CLUSTER: &str = "TargetIsManagementCluster";
     /// The kubeconfig in the Secret holds what is not taken from a Secret.
     pub const KUBECONFIG_REFUSED: &str = "KubeconfigRefused";
     /// The target cannot be served by this operator.
@@ -64,6 +68,8 @@ pub mod reasons {
     pub const CRD_LACKS_FIELDS: &str = "CRDLacksFields";
     /// The Cluster, or an AWSIamConfig, says suspend: true.
     pub const SUSPENDED: &str = "Suspended";
+    /// An administrator has ended our ownership of the target.
+    pub const RELEASED: &str = "Released";
     /// The operator only observes.
     pub const OBSERVE_ONLY: &str = "ObserveOnly";
     /// `identityProviderRefs` is absent: what was granted stays as it is.

@@ -12,4 +12,5 @@ pub mod kubeconfig;
 pub mod names;
 pub mod objects;
 pub mod rollout;
+pub mod target_kubeconfig;
 pub mod webhook;

@@ -8,8 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::verb::{
-    completions, control_plane, controller, crd, diff, kubeconfig, man, probe_mappings, render, validate,
-    write_webhook_file,
+    check, completions, control_plane, controller, crd, diff, explain, export, get, history, import,
+    kubeconfig, man, probe_mappings, release, render, rollback, validate, write_webhook_file,
 };
 
 /// Version and commit.
@@ -34,6 +34,14 @@ enum Verb {
     Validate(validate::Arguments),
     Render(render::Arguments),
     Diff(diff::Arguments),
+    Get(get::Arguments),
+    Explain(explain::Arguments),
+    Import(import::Arguments),
+    History(history::Arguments),
+    Rollback(rollback::Arguments),
+    Check(check::Arguments),
+    Release(release::Arguments),
+    Export(export::Arguments),
     Kubeconfig(kubeconfig::Arguments),
     ControlPlane(control_plane::Arguments),
     Completions(completions::Arguments),
@@ -69,6 +77,14 @@ pub(crate) fn run() -> ExitCode {
             Verb::Validate(arguments) => validate::run(arguments),
             Verb::Render(arguments) => render::run(arguments),
             Verb::Diff(arguments) => diff::run(arguments),
+            Verb::Get(arguments) => get::run(arguments),
+            Verb::Explain(arguments) => explain::run(arguments),
+            Verb::Import(arguments) => import::run(arguments),
+            Verb::History(arguments) => history::run(arguments),
+            Verb::Rollback(arguments) => rollback::run(arguments),
+            Verb::Check(arguments) => check::run(arguments),
+            Verb::Release(arguments) => release::run(arguments),
+            Verb::Export(arguments) => export::run(arguments),
             Verb::Kubeconfig(arguments) => kubeconfig::run(arguments),
             Verb::ControlPlane(arguments) => control_plane::run(arguments),
             Verb::Completions(arguments) => completions::run(arguments),

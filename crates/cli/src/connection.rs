@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use awsiam_controller::words;
 use clap::Args;
-use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
@@ -84,6 +84,18 @@ impl ConnectionArguments {
     }
 }
 
+/// Runs what asks a cluster.
+///
+/// # Errors
+/// [`ConnectionError::Runtime`]
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, ConnectionError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ConnectionError::Runtime)?;
+    Ok(runtime.block_on(future))
+}
+
 /// A client for a configuration.
 ///
 /// # Errors
@@ -119,46 +131,6 @@ fn kubeconfig_words(error: &KubeconfigError) -> String {
         }
         KubeconfigError::LoadContext(name) => format!("it has no context {name}"),
         KubeconfigError::ParseCertificates(_) => "its certificates cannot be read as PEM".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// What a client's error says, causes included, once, and without what a credential plugin printed.
-pub(crate) fn words(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
-        return status.message.clone();
-    }
-    let mut said: Vec<String> = Vec::new();
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(auth) = error.downcast_ref::<AuthError>() {
-            return auth_words(auth);
-        }
-        said.push(error.to_string());
-        cause = error.source();
-    }
-    // Most say what their cause says, and the last says it shortest.
-    let mut words: Vec<String> = Vec::new();
-    for text in said.into_iter().rev() {
-        if words.last().is_none_or(|shorter| !text.contains(shorter.as_str())) {
-            words.push(text);
-        }
-    }
-    words.reverse();
-    words.join(": ")
-}
-
-fn auth_words(error: &AuthError) -> String {
-    match error {
-        AuthError::AuthExecRun { cmd, out } => {
-            format!("the credential plugin of the kubeconfig failed ({}): {cmd}", out.status)
-        }
-        AuthError::AuthExecParse(_) | AuthError::ParseTokenKey(_) => {
-            "the credential plugin of the kubeconfig printed something else than a credential".to_owned()
-        }
-        AuthError::InvalidBasicAuth(_) | AuthError::InvalidBearerToken(_) => {
-            "the token or password of the kubeconfig holds characters that none may hold".to_owned()
-        }
         other => other.to_string(),
     }
 }

@@ -9,6 +9,7 @@ mod certificates;
 mod conditions;
 mod control_plane;
 mod kubeconfig;
+mod reads;
 mod removal;
 mod seen;
 mod webhook_file;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use awsiam_api::authenticator::{ProxyVariable, Resources};
 use awsiam_api::resolve::Settings;
-use awsiam_api::{AuthenticatorMode, Cluster};
+use awsiam_api::{AuthenticatorMode, Cluster, TargetKind};
 use awsiam_authenticator::facts::Facts;
 use awsiam_authenticator::image::{ImageError, ImagePolicy, choose};
 use awsiam_authenticator::objects::{Objects, default_resources, objects};
@@ -33,6 +34,8 @@ pub(crate) use self::backends::runs_with;
 pub use self::backends::stated_backends;
 pub(crate) use self::conditions::Said;
 pub(crate) use self::control_plane::Turns;
+pub(crate) use self::control_plane::is_going;
+pub(crate) use self::reads::Reads;
 pub(crate) use self::seen::{CrdRights, Seen, Watches};
 
 use crate::error::Error;
@@ -99,9 +102,11 @@ async fn external(
     let block = cluster.spec.authenticator();
     let (Some(id), Some(settings)) = (block.cluster_id.as_deref(), settings) else { return Vec::new() };
     let made = async {
-        let watches = operator.authenticator_watches(target);
-        let secret = watches.kubeconfig.one().await?;
-        kubeconfig::keep(operator, cluster, id, &settings.region, secret.as_deref(), pause).await
+        let secret = match target.kind {
+            TargetKind::Local => operator.authenticator_watches(target).kubeconfig.one().await?,
+            TargetKind::Remote => kubeconfig::read(operator, cluster).await?,
+        };
+        kubeconfig::keep(operator, target, cluster, id, &settings.region, secret.as_deref(), pause).await
     };
     vec![made.await.unwrap_or_else(|error| conditions::kubeconfig_failed(&error))]
 }
@@ -114,7 +119,7 @@ async fn daemon_set_mode(
     wish: Wish,
     planned: &Planned,
 ) -> Result<Vec<Said>, Error> {
-    let seen = seen_of(operator, target, settings).await?;
+    let seen = seen_of(operator, target, cluster, settings).await?;
     match (wish, settings) {
         (Wish::Remove, _) => removal::remove(operator, target, cluster, &seen, planned).await,
         (Wish::Run, Some(settings)) => match backends::to_run(cluster, settings, &seen, planned) {
@@ -150,7 +155,7 @@ async fn run(
     seen: &Seen,
     pause: Option<Pause>,
 ) -> Result<Vec<Said>, Error> {
-    let Some(id) = id_of(seen, &operator.management) else {
+    let Some(id) = id_of(seen, target.identity().unwrap_or(&operator.management)) else {
         return Ok(vec![conditions::no_cluster_id()]);
     };
     let options = &operator.options;
@@ -166,7 +171,7 @@ async fn run(
     let mut said = Vec::new();
     let loaded = readiness(seen);
     let is_ready = matches!(loaded, Readiness::Ready { .. });
-    match certificates::keep(operator, &target.client, cluster, seen, now, pause).await? {
+    match certificates::keep(operator, target, cluster, seen, now, pause).await? {
         certificates::Kept::Good(certificates) => {
             let objects = objects(&facts, &certificates.leaf, &certificates.signing_pem);
             let wanted = pinned(objects, &certificates.signing_pem, &id);
@@ -195,7 +200,7 @@ async fn run(
         certificates::Kept::Pending => said.push(conditions::pending(&["the CA".to_owned()], pause)),
     }
     let secret = seen.kubeconfig.as_deref();
-    let kubeconfig = kubeconfig::keep(operator, cluster, &id, &settings.region, secret, pause).await;
+    let kubeconfig = kubeconfig::keep(operator, target, cluster, &id, &settings.region, secret, pause).await;
     said.push(kubeconfig.unwrap_or_else(|error| conditions::kubeconfig_failed(&error)));
     Ok(said)
 }
@@ -204,8 +209,12 @@ async fn run(
 async fn seen_of(
     operator: &Operator,
     target: &Arc<Target>,
+    cluster: &Cluster,
     settings: Option<&Settings>,
 ) -> Result<Seen, Error> {
+    if target.kind == TargetKind::Remote {
+        return target.reads.seen(operator, target, cluster).await;
+    }
     let mut seen = operator.authenticator_watches(target).seen().await?;
     let is_asked = settings.is_some_and(|settings| settings.backends.contains(&Backend::Crd));
     if is_asked || target.identity_mappings.is_watched() {
@@ -223,8 +232,8 @@ fn of_rollout(seen: &Seen) -> rollout::Seen<'_> {
 }
 
 /// The cluster id: the one that is recorded, else the one that the authenticator is configured with, else the
-/// one that follows from the cluster.
-fn id_of(seen: &Seen, management: &str) -> Option<String> {
+/// one that follows from the cluster, by the uid of its `kube-system`.
+fn id_of(seen: &Seen, cluster: &str) -> Option<String> {
     let config_map = seen.config_map.as_deref();
     let recorded = config_map
         .filter(|config_map| apply::is_ours(*config_map))
@@ -233,7 +242,7 @@ fn id_of(seen: &Seen, management: &str) -> Option<String> {
         let config = config_map?.data.as_ref()?.get(awsiam_authenticator::objects::CONFIG_KEY)?;
         cluster_id::configured(config)
     };
-    recorded.or_else(configured).or_else(|| cluster_id::derive(management))
+    recorded.or_else(configured).or_else(|| cluster_id::derive(cluster))
 }
 
 /// What the objects of a Cluster's target are made from.

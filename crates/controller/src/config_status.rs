@@ -1,6 +1,8 @@
 //! The second, small reconciler: gives each AWSIamConfig its status from the Clusters that refer to it,
 //! and holds it with a finalizer while one does. It has no access to targets.
 
+mod concerned;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use awsiam_api::iam_config::{
 };
 use awsiam_api::names::{AWS_IAM_CONFIG_KIND, CONFIG_FINALIZER};
 use awsiam_api::{
-    AWSIamConfig, AWSIamConfigStatus, Cluster, ConfigLookup, IdentityProviderRef, Severity, resolve,
+    AWSIamConfig, AWSIamConfigStatus, Cluster, ConfigLookup, IdentityProviderRef, Severity, TargetKind,
+    resolve,
 };
 use awsiam_core::desired::{DesiredConfig, Refs};
 use awsiam_core::privilege::Policy;
@@ -21,7 +24,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use tokio::time::Instant;
 
 use crate::error::{Error, backoff, caught};
@@ -29,6 +32,9 @@ use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
 use crate::report::counted;
+use crate::target::Target;
+
+pub(crate) use concerned::Concerned;
 
 /// A status is written at most so often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -49,23 +55,6 @@ fn refers_to(cluster: &Cluster, name: &str) -> bool {
     refs.into_iter().any(|r| r.kind == AWS_IAM_CONFIG_KIND && r.name == name)
 }
 
-/// The AWSIamConfigs whose status may change with a Cluster: those it refers to, and those it referred
-/// to when its status was last written.
-pub(crate) fn concerned(guard: &DeserializeGuard<Cluster>) -> Vec<ObjectRef<DeserializeGuard<AWSIamConfig>>> {
-    let Ok(cluster) = &guard.0 else { return Vec::new() };
-    let namespace = cluster.namespace().unwrap_or_default();
-    let named = cluster
-        .spec
-        .identity_provider_refs
-        .iter()
-        .flatten()
-        .filter(|r| r.kind == AWS_IAM_CONFIG_KIND)
-        .map(|r| r.name.clone());
-    let reported = cluster.status.iter().flat_map(|status| status.configs.iter().map(|c| c.name.clone()));
-    let all: std::collections::BTreeSet<String> = named.chain(reported).collect();
-    all.into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
-}
-
 /// One look at one AWSIamConfig. A panic in it is an error like others and stops nobody else.
 pub(crate) async fn reconcile(
     guard: Arc<DeserializeGuard<AWSIamConfig>>,
@@ -83,8 +72,11 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
         return Ok(operator.later());
     }
     let all = referring(&operator.clusters, config);
-    let local = all.iter().any(|cluster| operator.is_local(cluster.as_ref()));
-    if local && operator.target.as_ref().is_some_and(|target| target.is_unseen()) {
+    let targets = || all.iter().filter_map(|cluster| operator.targets.known(cluster.as_ref()));
+    let is_new = |target: &Target| {
+        target.is_unseen() && (target.kind == TargetKind::Local || target.health.trouble().is_none())
+    };
+    if targets().any(|target| is_new(&target)) {
         // Whether EKS Anywhere controls it is not known yet.
         return Ok(Action::requeue(INTERVAL));
     }
@@ -117,7 +109,9 @@ pub(crate) fn retry(
 /// set where nothing is written to the target either.
 async fn hold(operator: &Operator, config: &AWSIamConfig, clusters: &[&Cluster]) -> Result<(), Error> {
     let held = hands_off::has_finalizer(config, CONFIG_FINALIZER);
-    let served = clusters.iter().any(|cluster| operator.is_local(*cluster));
+    let served = clusters
+        .iter()
+        .any(|cluster| operator.targets.is_served(*cluster) && !hands_off::is_released(*cluster));
     let paused = config.spec.suspend
         || clusters.iter().all(|cluster| Pause::of(cluster, operator.options.observe_only).is_some());
     let going = config.metadata.deletion_timestamp.is_some();
@@ -290,7 +284,7 @@ fn rows(config: &AWSIamConfig, policy: &Policy) -> (usize, Vec<RejectedMapping>)
         })
         .collect();
     let mut accepted = 0;
-    for row in desired.into_iter().flat_map(|config| &config.mappings) {
+    for row in desired.into_iter().flat_map(|config| config.mappings.iter()) {
         match policy.check(&namespace, &row.mapping) {
             Ok(()) => accepted += 1,
             Err(refusal) => rejected.push(RejectedMapping {

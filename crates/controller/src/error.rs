@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use awsiam_api::conditions::reasons;
 use futures::FutureExt;
+use kube::client::AuthError;
 use thiserror::Error;
 
 /// Why the operator did not start.
@@ -63,6 +64,9 @@ pub enum Error {
         /// Why, as far as is known.
         why: String,
     },
+    /// The work on a remote target took too long.
+    #[error("the pass did not end within {} s; trying again", .0.as_secs())]
+    Slow(Duration),
     /// A certificate could not be made.
     #[error(transparent)]
     Certificate(awsiam_authenticator::certificate::CertificateError),
@@ -83,7 +87,7 @@ impl Error {
     /// The reason that the condition `AwsAuthSynced` gets.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Error::Read { .. } | Error::Unseen { .. } => reasons::READ_FAILED,
+            Error::Read { .. } | Error::Unseen { .. } | Error::Slow(_) => reasons::READ_FAILED,
             Error::Write { .. }
             | Error::NoAnswer { .. }
             | Error::Contended { .. }
@@ -105,6 +109,47 @@ impl Error {
     pub(crate) fn write(action: &'static str, what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
         move |source| Self::Write { action, what, source: Box::new(source) }
+    }
+}
+
+/// What a client's error says, causes included, once, and without what a credential plugin printed.
+#[must_use]
+pub fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return status.message.clone();
+    }
+    let mut said: Vec<String> = Vec::new();
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(auth) = error.downcast_ref::<AuthError>() {
+            return auth_words(auth);
+        }
+        said.push(error.to_string());
+        cause = error.source();
+    }
+    // Most say what their cause says, and the last says it shortest.
+    let mut words: Vec<String> = Vec::new();
+    for text in said.into_iter().rev() {
+        if words.last().is_none_or(|shorter| !text.contains(shorter.as_str())) {
+            words.push(text);
+        }
+    }
+    words.reverse();
+    words.join(": ")
+}
+
+fn auth_words(error: &AuthError) -> String {
+    match error {
+        AuthError::AuthExecRun { cmd, out } => {
+            format!("the credential plugin of the kubeconfig failed ({}): {cmd}", out.status)
+        }
+        AuthError::AuthExecParse(_) | AuthError::ParseTokenKey(_) => {
+            "the credential plugin of the kubeconfig printed something else than a credential".to_owned()
+        }
+        AuthError::InvalidBasicAuth(_) | AuthError::InvalidBearerToken(_) => {
+            "the token or password of the kubeconfig holds characters that none may hold".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use awsiam_api::TargetKind;
 use awsiam_api::identity_mapping::{api_resource, crd};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -25,6 +26,10 @@ use crate::watches::TakeUpAgain;
 
 /// How long a pass waits for the first list. A CRD that has just been made is not served at once.
 const FIRST_LIST: Duration = Duration::from_secs(10);
+
+/// Objects are read in pages of so many, and so many pages at most.
+const PAGE: u32 = 500;
+const PAGES: u32 = 40;
 
 /// What the objects are called in messages.
 const WHAT: &str = "IAMIdentityMapping objects";
@@ -66,6 +71,8 @@ pub(crate) struct IdentityMappings {
     looked: Mutex<Option<(Instant, bool)>>,
     started: AtomicBool,
     state: watch::Sender<State>,
+    /// When the objects of a remote target, which are not watched, were last read.
+    read: Mutex<Option<Instant>>,
     objects: Mutex<BTreeMap<String, Arc<DynamicObject>>>,
 }
 
@@ -76,6 +83,7 @@ impl IdentityMappings {
             looked: Mutex::default(),
             started: AtomicBool::new(false),
             state: watch::Sender::new(State::Waiting),
+            read: Mutex::default(),
             objects: Mutex::default(),
         }
     }
@@ -128,21 +136,50 @@ impl IdentityMappings {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Reads all objects directly: after a refused write only.
+    /// Reads all objects directly: after a refused write, and where they are not watched.
     pub(crate) async fn read(&self) -> Result<Found, Error> {
-        let read = self.api().list(&ListParams::default()).await;
-        match read {
+        match self.pages().await {
             Err(error) if is_not_served(&error) => {
                 self.forget_crd();
                 Ok(Found::NoCrd)
             }
             Err(error) => Err(Error::read(WHAT)(error)),
-            Ok(list) => {
-                let objects: BTreeMap<_, _> = list.items.into_iter().map(keyed).collect();
+            Ok(None) => Err(Error::Unseen {
+                what: WHAT.to_owned(),
+                why: format!("there are more than {}", PAGES * PAGE),
+            }),
+            Ok(Some(objects)) => {
                 self.listed(objects);
+                *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 Ok(Found::Objects(self.all()))
             }
         }
+    }
+
+    /// All objects; none where their list has no end.
+    async fn pages(&self) -> Result<Option<BTreeMap<String, Arc<DynamicObject>>>, kube::Error> {
+        let (mut params, mut objects) = (ListParams::default().limit(PAGE), BTreeMap::new());
+        for _ in 0..PAGES {
+            let list = self.api().list(&params).await?;
+            objects.extend(list.items.into_iter().map(keyed));
+            params.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(Some(objects));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What was read of a remote target, or is read now, where that is older than `patience`.
+    async fn reread(&self, patience: Duration) -> Found {
+        let read = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.is_some_and(|at| at.elapsed() < patience) {
+            return Found::Objects(self.all());
+        }
+        self.read().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "can't see the IAMIdentityMappings of a remote target");
+            Found::Nothing
+        })
     }
 
     /// Takes in a whole list; what a write returned since then stays.
@@ -267,6 +304,10 @@ pub(crate) async fn found(operator: &Operator, target: &Arc<Target>, must: bool)
 /// The objects where the CRD is there, or has just been made.
 pub(crate) async fn listed(operator: &Operator, target: &Arc<Target>) -> Found {
     let objects = &target.identity_mappings;
+    if target.kind == TargetKind::Remote {
+        objects.started.store(true, Ordering::SeqCst);
+        return objects.reread(target.reads.patience(operator.options.resync)).await;
+    }
     if !objects.started.swap(true, Ordering::SeqCst) {
         let target = target.clone();
         operator.forever(async move { target.identity_mappings.watch(|| target.touched()).await });

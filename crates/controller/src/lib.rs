@@ -2,7 +2,9 @@
 //! report; what is to happen is decided in `awsiam-core`, this crate carries it out.
 
 mod authenticator;
+pub mod by_hand;
 pub mod config_status;
+mod content;
 mod crd_gate;
 pub mod error;
 mod events;
@@ -18,11 +20,13 @@ mod pass;
 mod report;
 mod reporter;
 mod target;
+mod targets;
 mod watched;
 mod watches;
 
 pub use authenticator::{facts as authenticator_facts, stated_backends};
 pub use awsiam_authenticator::image::ImagePolicy;
-pub use error::{Error, StartError};
+pub use error::{Error, StartError, words};
 pub use operator::run;
 pub use options::{LocalCluster, Options};
+pub use targets::remote_client;

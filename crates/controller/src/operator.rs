@@ -1,7 +1,7 @@
 //! The operator as a whole: what its passes share, how it starts and how it stops.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use awsiam_api::names::EKS_ANYWHERE_FINALIZER;
@@ -14,7 +14,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Config, Controller};
 use kube::{Client, Resource, ResourceExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,7 @@ use crate::observe::JudgedConfigs;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
 use crate::target::{Seen, Target};
+use crate::targets::{Spawn, Targets};
 use crate::watches::Guard;
 use crate::{config_status, hands_off, pass, watches};
 
@@ -50,7 +51,7 @@ pub(crate) struct Operator {
     /// Writes in the background that a stop waits for.
     pub(crate) tasks: TaskTracker,
     pub(crate) config_statuses: config_status::Statuses,
-    pub(crate) target: Option<Arc<Target>>,
+    pub(crate) targets: Targets,
     /// Whose control plane is being rolled out.
     pub(crate) turns: Mutex<Turns>,
     failures: Mutex<HashMap<String, u32>>,
@@ -60,24 +61,11 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// The target of a Cluster, if it can be served.
-    pub(crate) fn target_of(&self, cluster: &Cluster) -> Option<&Arc<Target>> {
-        self.target.as_ref().filter(|_| self.is_local(cluster))
-    }
-
-    /// Whether a Cluster is the one that the operator's own identity serves: by name alone, whatever the
-    /// object says of itself.
-    pub(crate) fn is_local<K: ResourceExt>(&self, cluster: &K) -> bool {
-        self.options.local_cluster.as_ref().is_some_and(|local| {
-            cluster.namespace().as_ref() == Some(&local.namespace) && cluster.name_any() == local.name
-        })
-    }
-
     /// Whether EKS Anywhere controls a Cluster, as far as has been seen: by its finalizer, or by its field
     /// manager on `aws-auth`.
     pub(crate) fn is_eks_anywheres(&self, cluster: &Cluster) -> bool {
         hands_off::has_finalizer(cluster, EKS_ANYWHERE_FINALIZER)
-            || self.target_of(cluster).is_some_and(|target| match target.seen() {
+            || self.targets.known(cluster).is_some_and(|target| match target.seen() {
                 Seen::Present(config_map) => hands_off::is_eks_anywheres(&config_map),
                 Seen::Nothing(_) | Seen::Absent => false,
             })
@@ -157,19 +145,21 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let forever = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         background.spawn(stop.clone().run_until_cancelled_owned(task));
     };
-    let target = options.local_cluster.as_ref().map(|_| Arc::new(Target::new(client.clone())));
+    let (touched, target_changes) = mpsc::unbounded_channel();
+    let spawn: Spawn = Arc::new({
+        let (background, stop) = (background.clone(), stop.clone());
+        move |task| background.spawn(stop.clone().run_until_cancelled_owned(task)).abort_handle()
+    });
+    let targets = Targets::new(&options, &client, &touched, &spawn);
     forever({
         let (gate, client) = (gate.clone(), client.clone());
         Box::pin(async move { gate.watch(client).await })
     });
-    if let Some(target) = target.clone() {
-        forever(Box::pin(async move { target.watch().await }));
-    }
-    if let Some(target) = target.clone() {
+    if let Some(target) = targets.local().cloned() {
         // Read ahead, beside the rest of the start; a pass that finds nothing reads again.
         forever(Box::pin(async move { drop(target.history.records().await) }));
     }
-    if let Some(target) = target.clone() {
+    if let Some(target) = targets.local().cloned() {
         forever(Box::pin(async move {
             if target.identity_mappings.look().await == Some(true) {
                 target.touched();
@@ -183,14 +173,19 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
 
     let (to_configs, for_configs) = mpsc::unbounded_channel();
-    let (clusters, cluster_changes) = watches::clusters(client.clone(), move |cluster| {
-        for config in config_status::concerned(cluster) {
+    let cluster_touched = Arc::new(Notify::new());
+    let notify = cluster_touched.clone();
+    let namespaces = options.watch_namespaces.clone();
+    let mut concerned = config_status::Concerned::default();
+    let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, move |event| {
+        notify.notify_one();
+        for config in concerned.changed(event) {
             // The queue ends only when the operator does.
             drop(to_configs.send(config));
         }
     });
     let configs_listed = watch::Sender::new(false);
-    let (configs, config_changes) = watches::configs(client.clone(), configs_listed.clone());
+    let (configs, config_changes) = watches::configs(client.clone(), &namespaces, configs_listed.clone());
     let reporter = Arc::new(Reporter::default());
     let operator = Arc::new(Operator {
         gateway: Arc::new(Gateway::new(options.hang_after_writes)),
@@ -206,7 +201,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         reporter,
         tasks: TaskTracker::new(),
         config_statuses: config_status::Statuses::default(),
-        target,
+        targets,
         failures: Mutex::default(),
         background: background.clone(),
         stop: stop.clone(),
@@ -217,10 +212,11 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         operator.gateway.clone(),
         operator.reporter.clone(),
     ));
+    operator.forever(forget_targets(Arc::downgrade(&operator), cluster_touched));
     let late = CancellationToken::new();
     background.spawn(late_after(stop.clone(), late.clone()));
     tokio::select! {
-        () = serve(&operator, cluster_changes, config_changes, for_configs, &stop) => {}
+        () = serve(&operator, cluster_changes, config_changes, for_configs, target_changes, &stop) => {}
         () = late.cancelled() => {}
     }
 
@@ -237,6 +233,17 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Drops the targets of Clusters that are gone, soon after that.
+async fn forget_targets(operator: Weak<Operator>, cluster_touched: Arc<Notify>) {
+    loop {
+        cluster_touched.notified().await;
+        // Many changes are one look.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(operator) = operator.upgrade() else { return };
+        operator.targets.keep_only(|cluster| operator.clusters.get(cluster).is_some());
+    }
 }
 
 /// Cancels `late` when the time for writes in flight is up: passes and statuses share it.
@@ -261,6 +268,7 @@ async fn serve(
     cluster_changes: impl futures::Stream<Item = Changes<Cluster>> + Send + 'static,
     config_changes: impl futures::Stream<Item = Changes<AWSIamConfig>> + Send + 'static,
     for_configs: mpsc::UnboundedReceiver<ObjectRef<Guard<AWSIamConfig>>>,
+    target_changes: mpsc::UnboundedReceiver<ObjectRef<Guard<Cluster>>>,
     stop: &CancellationToken,
 ) {
     let (to_clusters, for_clusters) = mpsc::unbounded_channel();
@@ -279,7 +287,7 @@ async fn serve(
     let controller = Controller::for_stream(cluster_changes, operator.clusters.clone())
         .with_config(Config::default())
         .reconcile_on(received(for_clusters))
-        .reconcile_on(target_changes(operator))
+        .reconcile_on(received(target_changes))
         .reconcile_all_on(operator.gate.changes())
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(pass::reconcile, pass::retry, operator.clone())
@@ -295,17 +303,4 @@ async fn serve(
 
 fn received<T: Send>(queue: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
     stream::unfold(queue, async |mut queue| queue.recv().await.map(|item| (item, queue)))
-}
-
-/// The local Cluster, each time its `aws-auth` changes.
-fn target_changes(
-    operator: &Arc<Operator>,
-) -> impl futures::Stream<Item = ObjectRef<Guard<Cluster>>> + Send + use<> {
-    let local = operator.options.local_cluster.clone().zip(operator.target.clone());
-    stream::unfold(local, async |local| {
-        let (cluster, target) = local?;
-        target.changed().await;
-        let object = ObjectRef::new(&cluster.name).within(&cluster.namespace);
-        Some((object, Some((cluster, target))))
-    })
 }

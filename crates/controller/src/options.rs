@@ -1,5 +1,6 @@
 //! What the operator is told when it starts. Plain values; the command line fills them.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -38,13 +39,22 @@ impl FromStr for LocalCluster {
 /// Everything the operator is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `--local-cluster`; without it no target is served.
+    /// `--local-cluster`; without it the operator's own identity serves no Cluster.
     pub local_cluster: Option<LocalCluster>,
+    /// `--remote-targets`: whether Clusters other than the local one are served, through the kubeconfig in their Secret
+    /// `NAME-kubeconfig`.
+    pub remote_targets: bool,
+    /// `--cluster-api-namespace`: where the kubeconfig Secret and Cluster API's objects of the Clusters in a namespace are
+    /// looked for, in place of that namespace. None by default: a tenant's Cluster would reach another one's of its name.
+    pub cluster_api_namespaces: BTreeMap<String, String>,
+    /// `--watch-namespaces`: the only namespaces whose objects are looked at; empty: all.
+    pub watch_namespaces: Vec<String>,
     /// `--observe-only`: plans are made and shown, nothing is written to targets, no finalizer is set.
     pub observe_only: bool,
     /// The privilege flags.
     pub policy: Policy,
-    /// How often a Cluster is looked at again without a change.
+    /// How often a Cluster is looked at again without a change, and everything of a remote target is read again that is
+    /// not watched there.
     pub resync: Duration,
     /// The name of this process in Events, such as its pod's.
     pub instance: Option<String>,
@@ -63,10 +73,20 @@ pub struct Options {
     pub hang_after_writes: Option<u64>,
 }
 
+impl Options {
+    /// The namespace of Cluster API's objects for Clusters in this one.
+    pub(crate) fn cluster_api_namespace(&self, own: &str) -> String {
+        self.cluster_api_namespaces.get(own).map_or_else(|| own.to_owned(), Clone::clone)
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             local_cluster: None,
+            remote_targets: false,
+            cluster_api_namespaces: BTreeMap::new(),
+            watch_namespaces: Vec::new(),
             observe_only: false,
             policy: Policy::default(),
             resync: Duration::from_mins(10),

@@ -2,17 +2,17 @@
 //! the plan's. Needs a client for direct reads and for writes.
 
 mod objects;
+mod remote;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use awsiam_api::names::{CLUSTER_FINALIZER, EKS_ANYWHERE_FINALIZER, GIVE_UP_TARGET};
-use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy};
-use awsiam_core::ledger;
+use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy, TargetKind};
 use awsiam_core::plan::{self, Blocked, Note, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, ObjectMeta};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::authenticator;
+use crate::content;
 use crate::error::{Error, backoff, caught};
 use crate::gateway;
 use crate::hands_off::{self, Pause};
@@ -29,7 +30,7 @@ use crate::identity_mappings::Found;
 use crate::observe::{self, Inputs};
 use crate::operator::Operator;
 use crate::reporter::{PassReport, Planned, Report};
-use crate::target::{NAME, NAMESPACE, Seen, Target};
+use crate::target::{Seen, Target};
 
 /// So often a pass reads again and plans again when other writers are faster, before it backs off.
 const ATTEMPTS: u32 = 8;
@@ -56,7 +57,10 @@ pub(crate) async fn reconcile(
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
         Err(error) => {
-            operator.report(&guard, PassReport::Failed { reason: error.reason(), error: error.to_string() });
+            let target = operator.targets.known(guard.as_ref());
+            let answers = target.is_some_and(|t| !t.is_unseen() && t.health.trouble().is_none());
+            let (reason, error) = (error.reason(), error.to_string());
+            operator.report(&guard, PassReport::Failed { reason, error, answers });
         }
     }
     result
@@ -79,6 +83,11 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
         operator.report(guard, PassReport::CrdLacksFields(lacking));
         return Ok(operator.later());
     }
+    if hands_off::is_released(guard.as_ref()) {
+        set_finalizer(operator, guard.as_ref(), false).await?;
+        operator.report(guard, PassReport::Released);
+        return Ok(operator.later());
+    }
     if guard.meta().deletion_timestamp.is_some() && is_given_up(guard.as_ref()) {
         set_finalizer(operator, guard.as_ref(), false).await?;
         return Ok(Action::await_change());
@@ -90,15 +99,31 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
             return Ok(operator.later());
         }
     };
-    let Some(target) = operator.target_of(cluster) else {
-        operator.report(guard, PassReport::TargetNotSupported);
+    if remote::is_left_alone(operator, cluster).await {
+        set_finalizer(operator, cluster, false).await?;
         return Ok(Action::await_change());
-    };
+    }
+    match operator.targets.find(cluster).await {
+        Err(none) => remote::without_target(operator, guard, cluster, none).await,
+        Ok(target) if target.kind == TargetKind::Remote => {
+            remote::on_target(operator, guard, cluster, &target).await
+        }
+        Ok(target) => Box::pin(on_target(operator, guard, cluster, &target)).await,
+    }
+}
+
+/// A pass with a target that may be asked.
+async fn on_target(
+    operator: &Operator,
+    guard: &Arc<DeserializeGuard<Cluster>>,
+    cluster: &Cluster,
+    target: &Arc<Target>,
+) -> Result<Action, Error> {
     let seen = match target.seen() {
         Seen::Nothing(why) => {
             // The watch on aws-auth brings us back.
             if let Some(why) = why {
-                operator.report(guard, PassReport::Unreachable(why));
+                operator.report(guard, PassReport::Unseen(why));
             }
             return Ok(Action::await_change());
         }
@@ -117,7 +142,9 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     let said = Box::pin(authenticator::carry_out(operator, target, cluster, &carried_out.report)).await;
     let again = authenticator::again(target, &said);
     carried_out.report.authenticator = said;
-    let wait = [carried_out.wait, again].into_iter().flatten().min();
+    carried_out.report.trouble = remote::trouble(target);
+    let unsettled = remote::unsettled(operator, target, &carried_out.report);
+    let wait = [carried_out.wait, again, unsettled].into_iter().flatten().min();
     if cluster.metadata.deletion_timestamp.is_some() && carried_out.report.may_go() {
         set_finalizer(operator, cluster, false).await?;
     }
@@ -229,6 +256,8 @@ async fn carry_out(
             break (inputs, plan);
         };
         let mut report = Planned {
+            target: target.kind,
+            trouble: None,
             pending: plan.has_write() || plan.has_object_writes(),
             plan,
             inputs,
@@ -383,7 +412,7 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
     if !plan.has_write() {
         return Ok(());
     }
-    let wanted = wanted(planned.seen.as_deref(), plan);
+    let wanted = content::wanted(planned.seen.as_deref(), &plan.after);
     let written = if planned.seen.is_some() {
         operator.gateway.replace(target.client.clone(), &wanted).await?
     } else {
@@ -392,33 +421,6 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
     target.have_written(&written);
     operator.record_beside(target, Arc::new(written));
     Ok(())
-}
-
-/// The object to write: what was read, with the plan's data and ledger and nothing else changed.
-fn wanted(seen: Option<&ConfigMap>, plan: &Plan) -> ConfigMap {
-    let mut wanted = seen.cloned().unwrap_or_else(|| ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(NAME.to_owned()),
-            namespace: Some(NAMESPACE.to_owned()),
-            ..ObjectMeta::default()
-        },
-        ..ConfigMap::default()
-    });
-    // The server keeps the field managers of an object that comes without them.
-    wanted.metadata.managed_fields = None;
-    if wanted.data.is_some() || !plan.after.data.is_empty() {
-        wanted.data = Some(plan.after.data.clone());
-    }
-    match &plan.after.ledger {
-        Some(ledger) => {
-            let annotations = wanted.metadata.annotations.get_or_insert_default();
-            annotations.insert(ledger::ANNOTATION.to_owned(), ledger.clone());
-        }
-        None => {
-            wanted.metadata.annotations.iter_mut().for_each(|a| drop(a.remove(ledger::ANNOTATION)));
-        }
-    }
-    wanted
 }
 
 impl Operator {

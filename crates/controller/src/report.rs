@@ -1,6 +1,6 @@
 //! What a pass found, as the status of its Cluster: conditions, counts, findings. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use awsiam_api::cluster_status::{ConfigCounts, EntryCounts, FindingSeverity, MAX_FINDINGS};
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
@@ -13,6 +13,7 @@ use awsiam_core::lint;
 use awsiam_core::mapping::{Key, List};
 use awsiam_core::plan::{self, Blocked, Note, Outcome, Plan, Reason, State};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::EventType;
@@ -20,9 +21,17 @@ use kube::runtime::events::EventType;
 use crate::events::Said;
 use crate::hands_off;
 use crate::reporter::{PassReport, Planned};
+use crate::targets::NoTarget;
+use crate::targets::health::Trouble;
 
 /// What to do where a deletion can't finish.
 const WAITS: &str = ". The Cluster is being deleted and waits for this. To let it go and leave its entries in aws-auth, annotate it with awsiam-operator.dev/give-up-target=true";
+
+/// What is said of a target that answers.
+const WATCHED: &str = "aws-auth is watched";
+
+/// What is said of a target that is no longer ours.
+const RELEASED_MESSAGE: &str = "an administrator has ended awsiam's ownership of this target (awsiam release): nothing is written to it, and nothing is held by a finalizer. To manage it again, remove the annotation awsiam-operator.dev/released from the Cluster";
 
 /// Conditions of parts that a Cluster may do without.
 const AUTHENTICATOR_PARTS: [&str; 3] =
@@ -81,31 +90,44 @@ pub(crate) fn status(
             let message = format!("the Cluster can't be read, so nothing is done with it: {error}");
             set(conditions::AWS_AUTH_SYNCED, Status::False, reasons::UNDECODABLE, message);
         }
-        PassReport::TargetNotSupported => {
-            set(
-                conditions::TARGET_REACHABLE,
-                Status::False,
-                reasons::TARGET_NOT_SUPPORTED,
-                "this version serves only the cluster it runs in, which is the Cluster that --local-cluster names; nothing is done for this one".to_owned(),
-            );
-            conditions::remove_condition(&mut status.conditions, conditions::AWS_AUTH_SYNCED);
+        PassReport::NoTarget(none) => {
+            let (reason, message) = no_target(none);
+            set(conditions::TARGET_REACHABLE, Status::False, reason, message);
+            if *none == NoTarget::NotServed {
+                conditions::remove_condition(&mut status.conditions, conditions::AWS_AUTH_SYNCED);
+            } else {
+                status.target = Some(TargetKind::Remote);
+            }
         }
-        PassReport::Unreachable(why) => {
+        PassReport::Unreachable { secret, trouble } => {
+            let message = unreachable(secret, trouble);
+            set(conditions::TARGET_REACHABLE, Status::False, reasons::UNREACHABLE, message);
+            status.target = Some(TargetKind::Remote);
+        }
+        PassReport::Unseen(why) => {
             let message =
                 format!("aws-auth can't be watched, and nothing is written before it was read: {why}");
             set(conditions::TARGET_REACHABLE, Status::False, reasons::UNREACHABLE, message);
         }
-        PassReport::Failed { reason, error } => {
+        PassReport::Failed { reason, error, answers } => {
+            if *answers {
+                let message = WATCHED.to_owned();
+                set(conditions::TARGET_REACHABLE, Status::True, reasons::REACHABLE, message);
+            }
             let message = format!("the last pass failed and is tried again: {error}");
             set(conditions::AWS_AUTH_SYNCED, Status::False, reason, message);
         }
         PassReport::Planned(planned) => {
-            set(
-                conditions::TARGET_REACHABLE,
-                Status::True,
-                reasons::REACHABLE,
-                "aws-auth is watched".to_owned(),
-            );
+            match &planned.trouble {
+                None => {
+                    let message = WATCHED.to_owned();
+                    set(conditions::TARGET_REACHABLE, Status::True, reasons::REACHABLE, message);
+                }
+                Some(trouble) => {
+                    let message = format!("requests fail since {}: {}", second(trouble.since), trouble.why);
+                    set(conditions::TARGET_REACHABLE, Status::False, reasons::UNREACHABLE, message);
+                }
+            }
             let (state, reason, message) = synced(planned);
             set(conditions::AWS_AUTH_SYNCED, state, reason, message);
             for said in &planned.authenticator {
@@ -118,11 +140,69 @@ pub(crate) fn status(
             }
             planned_status(planned, &mut status, now, generation);
         }
+        PassReport::Released => {
+            // What was said of the target is not looked after any more.
+            status.conditions.clear();
+            status.entries = None;
+            status.configs.clear();
+            status.findings.clear();
+            status.findings_total = 0;
+            set_condition(
+                &mut status.conditions,
+                now,
+                generation,
+                conditions::AWS_AUTH_SYNCED,
+                Status::False,
+                reasons::RELEASED,
+                RELEASED_MESSAGE,
+            );
+        }
         PassReport::EksAnywhere | PassReport::CrdLacksFields(_) => {}
     }
     let (state, reason, message) = conditions::ready(&status.conditions);
     set_condition(&mut status.conditions, now, generation, conditions::READY, state, &reason, cut(message));
     status
+}
+
+/// Why a Cluster has no target, and what to do.
+fn no_target(none: &NoTarget) -> (&'static str, String) {
+    match none {
+        NoTarget::NotServed => (
+            reasons::TARGET_NOT_SUPPORTED,
+            "this operator serves only the cluster it runs in, which is the Cluster that --local-cluster names; nothing is done for this one. For clusters behind a kubeconfig start it with --remote-targets (rights.remote.enabled of the chart)".to_owned(),
+        ),
+        NoTarget::Missing { secret } => (
+            reasons::KUBECONFIG_SECRET_MISSING,
+            format!("there is no {secret}: Cluster API makes it with the cluster; for any other cluster make it, with a kubeconfig under key value"),
+        ),
+        NoTarget::Forbidden { secret } => (
+            reasons::KUBECONFIG_SECRET_FORBIDDEN,
+            format!("the operator may not read {secret}: add its namespace to rights.remote.namespaces of the chart"),
+        ),
+        NoTarget::Unreadable { secret, why } => {
+            (reasons::READ_FAILED, format!("{secret} can't be read, and is tried again: {why}"))
+        }
+        NoTarget::Refused { secret, why } => {
+            (reasons::KUBECONFIG_REFUSED, format!("the kubeconfig in {secret} is not used: {why}"))
+        }
+        NoTarget::Management { secret } => (
+            reasons::TARGET_IS_MANAGEMENT_CLUSTER,
+            format!("the kubeconfig in {secret} leads to the cluster that the operator runs in, which is served for the Cluster that --local-cluster names and for no other"),
+        ),
+    }
+}
+
+fn unreachable(secret: &str, trouble: &Trouble) -> String {
+    format!(
+        "the API server of {secret} can't be used since {}: {}. It is tried again at least twice a minute; until then everything there stays as it is",
+        second(trouble.since),
+        trouble.why
+    )
+}
+
+/// A time, for people.
+fn second(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Whether a Cluster is being deleted and can't go yet.
@@ -150,7 +230,7 @@ fn cut_to(most: usize, message: String) -> String {
 
 fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, generation: Option<i64>) {
     let plan = &planned.plan;
-    status.target = Some(TargetKind::Local);
+    status.target = Some(planned.target);
     let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let kept_back = plan.outcomes.iter().filter(|o| matches!(o.state, State::Frozen)).count();
     status.entries = Some(EntryCounts {
@@ -194,7 +274,7 @@ fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, gen
 }
 
 /// The condition `AwsAuthSynced`: the gravest thing first.
-fn synced(planned: &Planned) -> (Status, &'static str, String) {
+pub(crate) fn synced(planned: &Planned) -> (Status, &'static str, String) {
     let plan = &planned.plan;
     let no = |reason: &'static str, message: String| (Status::False, reason, message);
     if let Some(blocked) = &plan.blocked {
@@ -389,15 +469,18 @@ fn words(outcome: &Outcome) -> String {
 
 fn configs(planned: &Planned) -> Vec<ConfigStatus> {
     let Refs::Listed(configs) = &planned.inputs.resolution.refs else { return Vec::new() };
-    let outcomes = &planned.plan.outcomes;
+    let mut outcomes: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in &planned.plan.outcomes {
+        outcomes.entry(outcome.config.as_deref().unwrap_or_default()).or_default().push(outcome);
+    }
     let done = !planned.pending && planned.plan.blocked.is_none();
     configs
         .iter()
         .map(|config| {
+            let mine = outcomes.get(config.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             // By key: a mapping that moves has an outcome in each place.
             let of = |states: &[State]| {
-                let mine = outcomes.iter().filter(|o| o.config.as_ref() == Some(&config.name));
-                let counting = mine.filter(|o| states.contains(&o.state) && !is_on_its_way(o));
+                let counting = mine.iter().filter(|o| states.contains(&o.state) && !is_on_its_way(o));
                 counting.map(|outcome| &outcome.key).collect::<BTreeSet<_>>()
             };
             let number = |keys: BTreeSet<&Key>| i64::try_from(keys.len()).unwrap_or(i64::MAX);
@@ -405,11 +488,8 @@ fn configs(planned: &Planned) -> Vec<ConfigStatus> {
             if done {
                 synced.extend(of(&[State::Added, State::Changed, State::Repaired, State::Adopted]));
             }
-            let privileged = outcomes.iter().filter(|o| {
-                o.config.as_ref() == Some(&config.name)
-                    && o.state == State::Refused
-                    && matches!(o.reason, Reason::Privilege(_))
-            });
+            let privileged =
+                mine.iter().filter(|o| o.state == State::Refused && matches!(o.reason, Reason::Privilege(_)));
             let counting = config.mappings.len().saturating_sub(privileged.count());
             let refused_rows = i64::try_from(config.refused.len()).unwrap_or(i64::MAX);
             ConfigStatus {

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use awsiam_api::{Cluster, ClusterStatus};
+use awsiam_api::{Cluster, ClusterStatus, TargetKind};
 use awsiam_core::desired::Backend;
 use awsiam_core::mapping::fold;
 use awsiam_core::plan::{Blocked, Outcome, Plan, State};
@@ -27,10 +27,15 @@ use crate::hands_off::Pause;
 use crate::identity_mappings::Found;
 use crate::observe::{self, Inputs};
 use crate::report;
+use crate::targets::NoTarget;
+use crate::targets::health::Trouble;
 
 /// What a pass made of a Cluster that it planned for.
 #[derive(Debug)]
 pub(crate) struct Planned {
+    pub(crate) target: TargetKind,
+    /// What went wrong with requests to the target meanwhile.
+    pub(crate) trouble: Option<Trouble>,
     pub(crate) inputs: Inputs,
     pub(crate) plan: Plan,
     /// Whether the plan's change is still to be written.
@@ -103,20 +108,31 @@ impl Planned {
 pub(crate) enum PassReport {
     /// The object does not decode.
     Undecodable(String),
-    /// It is not the local Cluster.
-    TargetNotSupported,
+    /// It has no target.
+    NoTarget(NoTarget),
     /// EKS Anywhere controls it.
     EksAnywhere,
+    /// An administrator has ended our ownership of its target.
+    Released,
     /// The CRD would drop our fields.
     CrdLacksFields(String),
-    /// `aws-auth` has never been seen, and why.
-    Unreachable(String),
+    /// `aws-auth` of the local target has never been seen, and why.
+    Unseen(String),
+    /// A remote target does not answer.
+    Unreachable {
+        /// The Secret that leads to it.
+        secret: String,
+        /// Since when, and why.
+        trouble: Trouble,
+    },
     /// It failed.
     Failed {
         /// The reason for the condition.
         reason: &'static str,
         /// What went wrong.
         error: String,
+        /// Whether the target can be talked to all the same.
+        answers: bool,
     },
     /// It planned, and perhaps wrote.
     Planned(Box<Planned>),

@@ -1,17 +1,19 @@
 //! The watches on our own resources. Objects that do not decode come through with their error; a watch
 //! that breaks is taken up again with backoff, and the last thing known stays.
 
+mod namespaces;
+
 use std::fmt::Debug;
 use std::time::Duration;
 
 use awsiam_api::{AWSIamConfig, Cluster};
 use futures::{Stream, StreamExt};
 use kube::api::Api;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::DefaultBackoff;
+use kube::runtime::watcher::{DefaultBackoff, Event};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -23,40 +25,55 @@ pub(crate) type Guard<K> = DeserializeGuard<K>;
 /// Longest wait before a watch that broke is taken up again: what it misses, nobody else tells.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// When a watch that broke is taken up again: the usual backoff, up to [`LONGEST`].
-#[derive(Default)]
-pub(crate) struct TakeUpAgain(DefaultBackoff);
+/// When a watch that broke is taken up again: the usual backoff with jitter, up to [`LONGEST`].
+pub(crate) struct TakeUpAgain {
+    backoff: DefaultBackoff,
+    longest: Duration,
+}
+
+impl Default for TakeUpAgain {
+    fn default() -> Self {
+        Self { backoff: DefaultBackoff::default(), longest: LONGEST }
+    }
+}
+
+impl TakeUpAgain {
+    /// As it is used for an API server far away, which may be gone for days: up to half a minute.
+    pub(crate) fn patient() -> Self {
+        Self { longest: Duration::from_secs(30), ..Self::default() }
+    }
+}
 
 impl Iterator for TakeUpAgain {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|wait| wait.min(LONGEST))
+        self.backoff.next().map(|wait| wait.min(self.longest))
     }
 }
 
 impl Backoff for TakeUpAgain {
     fn reset(&mut self) {
-        self.0.reset();
+        self.backoff.reset();
     }
 }
 
-/// Clusters: all of them in the store; in the stream those that changed otherwise than in their status.
-/// `touched` sees every change.
-pub(crate) fn clusters(
+/// Clusters: all of them in the store, of these namespaces, or of all where none is named; in the stream those that
+/// changed otherwise than in their status. `touched` sees every event when it is in the store.
+pub(crate) fn clusters<F>(
     client: Client,
-    touched: impl Fn(&Guard<Cluster>) + Send + 'static,
-) -> (Store<Guard<Cluster>>, impl Stream<Item = Result<Guard<Cluster>, watcher::Error>> + Send) {
+    namespaces: &[String],
+    touched: F,
+) -> (Store<Guard<Cluster>>, impl Stream<Item = Result<Guard<Cluster>, watcher::Error>> + Send + use<F>)
+where
+    F: FnMut(&Event<Guard<Cluster>>) + Send + 'static,
+{
     let (store, writer) = reflector::store();
     let meant = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
         .combine(deletion::<Guard<Cluster>>);
-    let changes = reflected(client, writer, || ()).inspect(move |change| {
-        if let Ok(cluster) = change {
-            touched(cluster);
-        }
-    });
+    let changes = reflected(client, namespaces, &store, writer, touched);
     (store, changes.predicate_filter(meant, PredicateConfig::default()))
 }
 
@@ -65,33 +82,57 @@ pub(crate) fn clusters(
 /// several waiters in kube-runtime 5.0.)
 pub(crate) fn configs(
     client: Client,
+    namespaces: &[String],
     listed: watch::Sender<bool>,
-) -> (Store<Guard<AWSIamConfig>>, impl Stream<Item = Result<Guard<AWSIamConfig>, watcher::Error>> + Send) {
+) -> (
+    Store<Guard<AWSIamConfig>>,
+    impl Stream<Item = Result<Guard<AWSIamConfig>, watcher::Error>> + Send + use<>,
+) {
     let (store, writer) = reflector::store();
     let meant =
         predicates::generation.combine(predicates::finalizers).combine(deletion::<Guard<AWSIamConfig>>);
-    let changes = reflected(client, writer, move || {
-        listed.send_replace(true);
+    let changes = reflected(client, namespaces, &store, writer, move |event: &Event<_>| {
+        if matches!(event, Event::InitDone) {
+            listed.send_replace(true);
+        }
     });
     (store, changes.predicate_filter(meant, PredicateConfig::default()))
 }
 
-fn reflected<K>(
+/// Objects of these namespaces; of all where none is named.
+fn reflected<K, F>(
     client: Client,
+    namespaces: &[String],
+    store: &Store<Guard<K>>,
     writer: Writer<Guard<K>>,
-    listed: impl Fn() + Send + 'static,
-) -> impl Stream<Item = Result<Guard<K>, watcher::Error>> + Send
+    mut touched: F,
+) -> impl Stream<Item = Result<Guard<K>, watcher::Error>> + Send + use<K, F>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    F: FnMut(&Event<Guard<K>>) + Send + 'static,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
-    watcher::watcher(Api::<Guard<K>>::all(client), watcher::Config::default())
-        .backoff(TakeUpAgain::default())
+    let watch = |api: Api<Guard<K>>| {
+        watcher::watcher(api, watcher::Config::default()).backoff(TakeUpAgain::default()).boxed()
+    };
+    let events = if namespaces.is_empty() {
+        watch(Api::all(client))
+    } else {
+        let each = namespaces.iter().map(|namespace| watch(Api::namespaced(client.clone(), namespace)));
+        namespaces::merged(each.collect(), store.clone()).boxed()
+    };
+    events
         // Who wrote which field of our own resources is not looked at, and takes memory.
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                listed();
+            if let Ok(event) = event {
+                touched(event);
             }
         })
         .touched_objects()

@@ -93,7 +93,7 @@ pub struct KubeadmNode {
 struct Running {
     containerd: Containerd,
     _kubelet: Program,
-    _kube_proxy: Option<Program>,
+    kube_proxy: Option<Program>,
 }
 
 impl KubeadmCluster {
@@ -111,7 +111,7 @@ impl KubeadmCluster {
             .map_err(MachineError::file("create", &std::env::temp_dir()))?;
         let (mut first, second) = Self::start_in(&folder, &bin).await.inspect_err(|_| folder.keep())?;
         first.run_kubeadm("init", &settings::init(&first, &bin)?).inspect_err(|_| folder.keep())?;
-        first.start_kube_proxy().inspect_err(|_| folder.keep())?;
+        first.startkube_proxy().inspect_err(|_| folder.keep())?;
         let cluster = Self { second, first, bin, folder, _turn: turn };
         cluster.write_admin_kubeconfig().inspect_err(|_| cluster.folder.keep())?;
         cluster.wait_for_services().await.inspect_err(|_| cluster.folder.keep())?;
@@ -149,7 +149,7 @@ impl KubeadmCluster {
     pub fn join(&mut self) -> Result<(), MachineError> {
         let settings = settings::join(&self.second, self.first.address());
         self.second.run_kubeadm("join", &settings).inspect_err(|_| self.folder.keep())?;
-        self.second.start_kube_proxy().inspect_err(|_| self.folder.keep())
+        self.second.startkube_proxy().inspect_err(|_| self.folder.keep())
     }
 
     /// The machine that the cluster was made on.
@@ -325,7 +325,7 @@ impl KubeadmNode {
         }
         drop(running);
         self.start().await?;
-        self.start_kube_proxy()
+        self.startkube_proxy()
     }
 
     async fn start(&mut self) -> Result<(), MachineError> {
@@ -347,17 +347,17 @@ impl KubeadmNode {
         let log = self.folder().join("kubelet.log");
         let kubelet = Program::start(&entrance, Path::new("sh"), &arguments, &environment, &log)
             .map_err(MachineError::file("start the kubelet with its output in", &log))?;
-        self.running = Some(Running { containerd, _kubelet: kubelet, _kube_proxy: None });
+        self.running = Some(Running { containerd, _kubelet: kubelet, kube_proxy: None });
         Ok(())
     }
 
     /// With the rights of an administrator: kubeadm's own way is an addon, whose image and DNS nobody needs here.
-    fn start_kube_proxy(&mut self) -> Result<(), MachineError> {
+    fn startkube_proxy(&mut self) -> Result<(), MachineError> {
         let entrance = self.entrance();
         let kubeconfig = Path::new("/etc/kubernetes/admin.conf");
         let started = node::kube_proxy(&entrance, self.folder(), &self.bin, kubeconfig, self.name())?;
         if let Some(running) = &mut self.running {
-            running._kube_proxy = Some(started);
+            running.kube_proxy = Some(started);
         }
         Ok(())
     }

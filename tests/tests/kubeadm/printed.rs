@@ -21,7 +21,7 @@ impl Printed {
         while let Some(line) = lines.next() {
             if let Some(language) = line.strip_prefix("```") {
                 let inside = lines.by_ref().take_while(|line| *line != "```");
-                let text = inside.map(|line| format!("{line}\n")).collect();
+                let text = inside.flat_map(|line| [line, "\n"]).collect();
                 blocks.push(Block { language: language.to_owned(), text });
             }
         }

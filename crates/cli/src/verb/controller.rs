@@ -27,19 +27,32 @@ const LAST_MOMENT: Duration = Duration::from_millis(4800);
 /// Run the operator
 ///
 /// Keeps kube-system/aws-auth of the cluster it runs in as the Cluster object of --local-cluster and its
-/// AWSIamConfigs say. The first SIGTERM or SIGINT lets it finish the write in flight and exit with 0, the
+/// AWSIamConfigs say, and with --remote-targets that of other clusters. The first SIGTERM or SIGINT lets it finish the write in flight and exit with 0, the
 /// second ends it at once. RUST_LOG says what is logged (info).
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// The Cluster object that stands for the cluster the operator runs in. No other Cluster is served
+    /// The Cluster object that stands for the cluster the operator runs in. The operator's own identity serves no other
     #[arg(long, value_name = "NAMESPACE/NAME")]
     local_cluster: Option<LocalCluster>,
+
+    /// Serve other Clusters too, each through the kubeconfig in the Secret NAME-kubeconfig (key value) of its namespace
+    #[arg(long)]
+    remote_targets: bool,
+
+    /// For Clusters in namespace FROM, look for that Secret and for Cluster API's objects in namespace TO. Whoever may make
+    /// a Cluster in FROM then reaches every cluster whose Secret lies in TO
+    #[arg(long = "cluster-api-namespace", value_name = "FROM=TO", value_parser = namespace_pair, value_delimiter = ',')]
+    cluster_api_namespaces: Vec<(String, String)>,
+
+    /// Look at Clusters and AWSIamConfigs in these namespaces alone
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    watch_namespaces: Vec<String>,
 
     /// Plan and report, and write nothing to aws-auth
     #[arg(long)]
     observe_only: bool,
 
-    /// How often everything is looked at again without a change, such as 30s, 10m or 1h
+    /// How often everything is looked at again without a change, and read again of remote targets, such as 30s, 10m or 1h
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = resync::parse)]
     resync: Duration,
 
@@ -86,6 +99,8 @@ enum ControllerError {
     Connection(#[from] ConnectionError),
     #[error("{}", start_words(.0))]
     Start(#[from] StartError),
+    #[error("--local-cluster is in namespace {0}, which --watch-namespaces leaves out; name it there, too")]
+    LocalClusterNotWatched(String),
     #[error("RUST_LOG cannot be read: {0}")]
     Logs(#[from] tracing_subscriber::filter::FromEnvError),
     #[error("can't start: {0}")]
@@ -106,6 +121,9 @@ impl Arguments {
     fn options(&self, api_server_ca: String) -> Options {
         Options {
             local_cluster: self.local_cluster.clone(),
+            remote_targets: self.remote_targets,
+            cluster_api_namespaces: self.cluster_api_namespaces.iter().cloned().collect(),
+            watch_namespaces: self.watch_namespaces.clone(),
             observe_only: self.observe_only,
             policy: self.privileges.policy(),
             resync: self.resync,
@@ -117,6 +135,13 @@ impl Arguments {
             clock_ahead: self.clock_ahead,
             hang_after_writes: self.hang_after_writes,
         }
+    }
+}
+
+fn namespace_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => Ok((from.to_owned(), to.to_owned())),
+        _ => Err("FROM=TO is wanted, two namespaces, such as default=eksa-system".to_owned()),
     }
 }
 
@@ -154,6 +179,10 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
     signals::listen(stop.clone())?;
     let config = arguments.connection.configuration(READ).await?;
     let local_cluster = arguments.local_cluster.as_ref();
+    let watched = &arguments.watch_namespaces;
+    if let Some(local) = local_cluster.filter(|l| !watched.is_empty() && !watched.contains(&l.namespace)) {
+        return Err(ControllerError::LocalClusterNotWatched(local.namespace.clone()));
+    }
     tracing::info!(
         version = VERSION,
         server = %config.cluster_url,
@@ -161,8 +190,8 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
         observe_only = arguments.observe_only,
         "starting"
     );
-    if local_cluster.is_none() {
-        tracing::warn!("without --local-cluster no Cluster is served");
+    if local_cluster.is_none() && !arguments.remote_targets {
+        tracing::warn!("without --local-cluster and --remote-targets no Cluster is served");
     }
     let api_server_ca = connection::authority_pem(&config);
     let client = connection::client(config)?;

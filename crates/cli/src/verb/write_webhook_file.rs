@@ -63,10 +63,7 @@ enum FileError {
 
 /// Keeps it, or looks.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let done = match arguments.check {
-        true => arguments.check(),
-        false => arguments.keep(),
-    };
+    let done = if arguments.check { arguments.check() } else { arguments.keep() };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -66,7 +66,7 @@ pub(super) async fn all(
     steps.push(step(operator, client, &wanted.config_map, seen.config_map.as_deref())?);
     steps.push(step(operator, client, &wanted.serving, seen.serving.as_deref())?);
     steps.push(step(operator, client, &wanted.daemon_set, seen.daemon_set.as_deref())?);
-    carry_out(steps, pause).await
+    carry_out(target, steps, pause).await
 }
 
 /// A DaemonSet that has nothing to do with the other objects.
@@ -77,10 +77,14 @@ pub(super) async fn alone(
     live: Option<&DaemonSet>,
     pause: Option<Pause>,
 ) -> Result<Applied, Error> {
-    carry_out(vec![step(operator, &target.client, wanted, live)?], pause).await
+    carry_out(target, vec![step(operator, &target.client, wanted, live)?], pause).await
 }
 
-async fn carry_out(mut steps: Vec<Step<'_>>, pause: Option<Pause>) -> Result<Applied, Error> {
+async fn carry_out(
+    target: &Target,
+    mut steps: Vec<Step<'_>>,
+    pause: Option<Pause>,
+) -> Result<Applied, Error> {
     let foreign: Vec<String> = steps.iter().filter(|s| s.foreign).map(|s| s.name.clone()).collect();
     if !foreign.is_empty() {
         return Ok(Applied::Foreign(foreign));
@@ -91,6 +95,7 @@ async fn carry_out(mut steps: Vec<Step<'_>>, pause: Option<Pause>) -> Result<App
     }
     for step in steps {
         if let Some(write) = step.write {
+            target.reads.forget();
             write.await?;
             tracing::info!(object = step.name, "applied");
         }

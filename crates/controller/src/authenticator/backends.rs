@@ -29,7 +29,7 @@ pub(crate) async fn runs_with(
     if let Some(stated) = stated_backends(cluster) {
         return stated == backends;
     }
-    match operator.authenticator_watches(target).seen().await {
+    match super::seen_of(operator, target, cluster, None).await {
         Ok(seen) => rollout::runs_with(&of_rollout(&seen), backends),
         Err(error) => {
             tracing::warn!(%error, "can't see which backends the authenticator runs with");
@@ -98,6 +98,9 @@ pub(super) async fn forget_crd(
     settings: &Settings,
 ) -> Result<(), Error> {
     if rollout::runs_with(&of_rollout(seen), &settings.backends) {
+        if seen.cluster_role.is_some() || seen.cluster_role_binding.is_some() {
+            target.reads.forget();
+        }
         removal::crd_rights(operator, &target.client, seen).await?;
     }
     Ok(())

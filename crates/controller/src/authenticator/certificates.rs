@@ -13,8 +13,8 @@ use awsiam_authenticator::names::{CA_SHA256, MANAGED_BY, MANAGER, NAME, NAMESPAC
 use awsiam_authenticator::objects::{AUTHORITY_KEY, CERTIFICATE_KEY, PRIVATE_KEY};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, ListParams, ObjectMeta};
-use kube::{Client, Resource, ResourceExt};
+use kube::api::{Api, ObjectMeta};
+use kube::{Resource, ResourceExt};
 use rcgen::KeyPair;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +23,7 @@ use super::seen::Seen;
 use crate::error::Error;
 use crate::hands_off::Pause;
 use crate::operator::Operator;
+use crate::target::Target;
 
 /// Keys of the CA's Secret, as EKS Anywhere names them.
 const CERT_PEM: &str = "cert.pem";
@@ -60,7 +61,7 @@ pub(super) enum Kept {
 /// Finds or makes the CA, and a leaf that it signed.
 pub(super) async fn keep(
     operator: &Operator,
-    client: &Client,
+    target: &Target,
     cluster: &Cluster,
     seen: &Seen,
     now: i64,
@@ -69,7 +70,7 @@ pub(super) async fn keep(
     let authority = authority(operator, cluster, seen).await?;
     let config_map = match (&authority, &seen.config_map) {
         // A CA is about to be made, or missed: what a cache does not show may have come a moment ago.
-        (None, None) => directly(Api::namespaced(client.clone(), NAMESPACE), NAME).await?,
+        (None, None) => directly(Api::namespaced(target.client.clone(), NAMESPACE), NAME).await?,
         (_, known) => known.clone(),
     };
     let pinned = config_map.as_deref().filter(|c| is_ours(*c)).and_then(pin);
@@ -80,7 +81,10 @@ pub(super) async fn keep(
         },
         (None, Some(_)) => return Ok(Kept::Lost(served(seen.serving.as_deref()))),
         (None, None) if pause.is_some() => return Ok(Kept::Pending),
-        (None, None) => (make(operator, cluster, now).await?, String::new()),
+        (None, None) => {
+            target.reads.forget();
+            (make(operator, cluster, now).await?, String::new())
+        }
     };
     let leaf = leaf(&authority, &trusted, seen.serving.as_deref(), now).map_err(Error::certificate)?;
     let until = |pem: &str| not_after(pem).map_err(Error::certificate);
@@ -107,14 +111,13 @@ async fn authority(
     directly(Api::namespaced(operator.client.clone(), &namespace), &ca_secret(&cluster.name_any())).await
 }
 
-/// Reads an object past the cache, by a list of one: the operator may list and watch it, not get it.
+/// Reads an object past the cache.
 async fn directly<K>(api: Api<K>, name: &str) -> Result<Option<Arc<K>>, Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let only = ListParams::default().fields(&format!("metadata.name={name}"));
-    let listed = api.list(&only).await.map_err(Error::read(format!("{} {name}", K::kind(&()))))?;
-    Ok(listed.items.into_iter().next().map(Arc::new))
+    let read = api.get_opt(name).await.map_err(Error::read(format!("{} {name}", K::kind(&()))))?;
+    Ok(read.map(Arc::new))
 }
 
 /// The hash of the CA that the target trusts.

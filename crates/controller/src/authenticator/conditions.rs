@@ -298,9 +298,10 @@ pub(super) fn webhook_file_pending(daemon_set: &str, pause: Option<Pause>) -> Sa
 }
 
 /// The file's trouble, with what the API server says meanwhile.
-pub(super) fn besides(trouble: Said, api_server: &Said) -> Said {
-    let message = format!("{}. Meanwhile: {}", trouble.message, api_server.message);
-    Said { message, ..trouble }
+pub(super) fn besides(mut trouble: Said, api_server: &Said) -> Said {
+    trouble.message += ". Meanwhile: ";
+    trouble.message += &api_server.message;
+    trouble
 }
 
 pub(super) fn no_endpoint(why: &str) -> Said {

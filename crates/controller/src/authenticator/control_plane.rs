@@ -17,6 +17,7 @@ use awsiam_authenticator::kubeconfig::webhook;
 use awsiam_authenticator::webhook::Webhook;
 use tokio::time::Instant;
 
+pub(crate) use self::found::is_going;
 pub(super) use self::found::{Found, find};
 pub(crate) use self::turns::Turns;
 pub(super) use self::words::{not_there, not_yet};

@@ -2,6 +2,7 @@
 //! changes, left alone where it is somebody else's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use awsiam_api::Cluster;
 use awsiam_api::names::CLUSTER_UID;
@@ -17,6 +18,7 @@ use super::conditions::{self, Said};
 use crate::error::Error;
 use crate::hands_off::Pause;
 use crate::operator::Operator;
+use crate::target::Target;
 
 /// Key of the Secret, as Cluster API's kubeconfig Secrets have it.
 const VALUE: &str = "value";
@@ -24,6 +26,7 @@ const VALUE: &str = "value";
 /// Keeps the Secret and says how it stands.
 pub(super) async fn keep(
     operator: &Operator,
+    target: &Target,
     cluster: &Cluster,
     cluster_id: &str,
     region: &str,
@@ -32,7 +35,7 @@ pub(super) async fn keep(
 ) -> Result<Said, Error> {
     let name = kubeconfig_secret(&cluster.name_any());
     let namespace = cluster.namespace().unwrap_or_default();
-    let server = match server(operator, cluster) {
+    let server = match server(operator, target, cluster) {
         Ok(server) => server,
         Err(why) => return Ok(conditions::no_endpoint(&why)),
     };
@@ -42,7 +45,7 @@ pub(super) async fn keep(
     let text = user(&UserKubeconfig {
         cluster: &cluster.name_any(),
         server: &server,
-        ca_pem: &operator.options.api_server_ca,
+        ca_pem: authority(operator, target),
         cluster_id,
         region,
         exec: Exec::Authenticator,
@@ -59,14 +62,35 @@ pub(super) async fn keep(
         }
         let api: Api<Secret> = Api::namespaced(operator.client.clone(), &namespace);
         one(operator, api, name.clone(), wanted, live.is_none()).await?;
+        target.reads.forget();
         tracing::info!(secret = format!("{namespace}/{name}"), "wrote the user kubeconfig");
     }
     Ok(conditions::kubeconfig_ready(&format!("{namespace}/{name}"), &server))
 }
 
-/// The address that users reach the API server at.
-fn server(operator: &Operator, cluster: &Cluster) -> Result<String, String> {
-    if operator.options.api_server_ca.is_empty() {
+/// Reads the Secret directly, where it is not watched.
+///
+/// # Errors
+/// [`Error::Read`].
+pub(super) async fn read(operator: &Operator, cluster: &Cluster) -> Result<Option<Arc<Secret>>, Error> {
+    let name = kubeconfig_secret(&cluster.name_any());
+    let api: Api<Secret> = Api::namespaced(operator.client.clone(), &cluster.namespace().unwrap_or_default());
+    let read = api.get_opt(&name).await.map_err(Error::read(format!("Secret {name}")))?;
+    Ok(read.map(Arc::new))
+}
+
+/// The certificates by which users trust the API server, PEM.
+fn authority<'a>(operator: &'a Operator, target: &'a Target) -> &'a str {
+    target.access.as_ref().map_or(&operator.options.api_server_ca, |access| &access.authority_pem)
+}
+
+/// The address that users reach the API server at: the Cluster's endpoint; of a remote target without one, the address
+/// that the operator reaches it at.
+fn server(operator: &Operator, target: &Target, cluster: &Cluster) -> Result<String, String> {
+    if let (Some(access), None) = (&target.access, cluster.spec.endpoint_host()) {
+        return Ok(access.server.clone());
+    }
+    if authority(operator, target).is_empty() {
         return Err("the operator's own connection has no CA certificate to hand on".to_owned());
     }
     let host = cluster.spec.endpoint_host().ok_or(

@@ -57,6 +57,7 @@ pub(super) async fn remove(
             )]);
         }
     }
+    target.reads.forget();
     let client = &target.client;
     webhook_file::remove(operator, client, seen).await?;
     delete(operator, client, seen.daemon_set.as_deref()).await?;

@@ -40,6 +40,7 @@ pub(crate) struct Watches {
 }
 
 /// What is there.
+#[derive(Clone)]
 pub(crate) struct Seen {
     pub(super) service_account: Option<Arc<ServiceAccount>>,
     pub(super) role: Option<Arc<Role>>,
@@ -52,8 +53,8 @@ pub(crate) struct Seen {
     pub(super) serving: Option<Arc<Secret>>,
     pub(super) daemon_set: Option<Arc<DaemonSet>>,
     pub(super) pods: Vec<Arc<Pod>>,
-    /// The DaemonSet of rollout HostPath. That it can't be seen is no reason to leave the authenticator alone.
-    pub(super) webhook_file: Result<Option<Arc<DaemonSet>>, Error>,
+    /// The DaemonSet of rollout HostPath, or why it can't be seen: no reason to leave the authenticator alone.
+    pub(super) webhook_file: Result<Option<Arc<DaemonSet>>, String>,
     /// Its pods.
     pub(super) writers: Vec<Arc<Pod>>,
     /// Pods of the API server itself, where it runs as pods.
@@ -64,6 +65,16 @@ pub(crate) struct Seen {
     pub(super) authority: Option<Arc<Secret>>,
     /// In the Cluster's namespace.
     pub(super) kubeconfig: Option<Arc<Secret>>,
+}
+
+/// The labels of the pods of both DaemonSets.
+pub(super) fn pod_labels() -> String {
+    format!("{POD_LABEL} in ({NAME},{WEBHOOK_FILE})")
+}
+
+/// Whether a pod is one of rollout HostPath.
+pub(super) fn keeps_webhook_file(pod: &Arc<Pod>) -> bool {
+    pod.labels().get(POD_LABEL).is_some_and(|of| of == WEBHOOK_FILE)
 }
 
 impl CrdRights {
@@ -159,7 +170,7 @@ impl Watches {
             pods: watched!(
                 "pods of the authenticator",
                 Api::namespaced(client.clone(), NAMESPACE),
-                labelled(&format!("{POD_LABEL} in ({NAME},{WEBHOOK_FILE})"))
+                labelled(&pod_labels())
             ),
             api_servers: watched!(
                 "pods of kube-apiserver",
@@ -186,9 +197,7 @@ impl Watches {
         }
         nodes.sort();
         nodes.dedup();
-        let pods = self.pods.all().await?;
-        let writes = |pod: &Arc<Pod>| pod.labels().get(POD_LABEL).is_some_and(|of| of == WEBHOOK_FILE);
-        let (writers, pods) = pods.into_iter().partition(writes);
+        let (writers, pods) = self.pods.all().await?.into_iter().partition(keeps_webhook_file);
         Ok(Seen {
             service_account: self.service_account.one().await?,
             role: self.role.one().await?,
@@ -199,7 +208,7 @@ impl Watches {
             serving: self.serving.one().await?,
             daemon_set: self.daemon_set.one().await?,
             pods,
-            webhook_file: self.webhook_file.one().await,
+            webhook_file: self.webhook_file.one().await.map_err(|error| error.to_string()),
             writers,
             api_servers: self.api_servers.all().await?,
             nodes,

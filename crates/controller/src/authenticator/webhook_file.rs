@@ -48,7 +48,7 @@ async fn write(
     };
     let live = match &seen.webhook_file {
         Ok(live) => live.as_deref(),
-        Err(error) => return Ok(Some(conditions::no_webhook_file(&error.to_string()))),
+        Err(why) => return Ok(Some(conditions::no_webhook_file(why))),
     };
     // With the CA gone the file that is there stays, and so does what keeps it.
     if let Some(pinned) = wanted.pinned_pem {

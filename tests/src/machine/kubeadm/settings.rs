@@ -107,5 +107,5 @@ fn argument(name: &str, value: &str) -> Value {
 
 /// JSON, which every reader of YAML reads, with the marks of YAML between.
 fn documents(all: &[Value]) -> String {
-    all.iter().map(|document| format!("---\n{document:#}\n")).collect()
+    all.iter().map(|document| format!("{document:#}")).collect::<Vec<_>>().join("\n---\n")
 }

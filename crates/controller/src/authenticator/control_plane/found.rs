@@ -2,6 +2,7 @@
 //! each time, in the newest version that is served and known. Needs a client; writes nothing.
 
 use awsiam_api::Cluster;
+use awsiam_api::names::ROLLOUT;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
@@ -48,7 +49,7 @@ pub(in crate::authenticator) struct ControlPlane {
 /// # Errors
 /// [`Error::Read`].
 pub(in crate::authenticator) async fn find(operator: &Operator, cluster: &Cluster) -> Result<Found, Error> {
-    let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
+    let (name, namespace) = place(operator, cluster);
     let title = format!("Cluster.{CLUSTER_GROUP} {namespace}/{name}");
     let Some((_, owner)) = read(&operator.client, CLUSTER_GROUP, CLUSTER_KIND, &namespace, &name).await?
     else {
@@ -83,6 +84,26 @@ pub(in crate::authenticator) async fn find(operator: &Operator, cluster: &Cluste
         serde_json::to_value(object).map_err(|error| Error::Unwritable { what, why: error.to_string() })?;
     let title = format!("{namespace}/{referred}");
     Ok(Found::Here(Box::new(ControlPlane { title, object, api, paused, is_going })))
+}
+
+/// Name and namespace of Cluster API's Cluster.
+fn place(operator: &Operator, cluster: &Cluster) -> (String, String) {
+    let own = cluster.namespace().unwrap_or_default();
+    (cluster.name_any(), operator.options.cluster_api_namespace(&own))
+}
+
+/// Whether Cluster API takes the cluster's machines away: its Cluster is being deleted, or is gone although the API servers
+/// were set up through it.
+///
+/// # Errors
+/// [`Error::Read`].
+pub(crate) async fn is_going(operator: &Operator, cluster: &Cluster) -> Result<bool, Error> {
+    let (name, namespace) = place(operator, cluster);
+    let owner = read(&operator.client, CLUSTER_GROUP, CLUSTER_KIND, &namespace, &name).await?;
+    Ok(match owner {
+        Some((_, owner)) => owner.metadata.deletion_timestamp.is_some(),
+        None => cluster.annotations().get(ROLLOUT).is_some_and(|chosen| chosen == "KubeadmControlPlane"),
+    })
 }
 
 async fn read(

@@ -1,0 +1,268 @@
+//! `aws-auth` of one target as last seen, and the one watch that keeps it fresh. Bounded by itself: nothing that a server
+//! answers makes it turn in circles. Needs a client; writes nothing.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use awsiam_api::TargetKind;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::{Client, ResourceExt};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::health::Health;
+use super::pace::Pace;
+use crate::error::words;
+use crate::watches::TakeUpAgain;
+
+/// Namespace of `aws-auth`.
+pub(crate) const NAMESPACE: &str = "kube-system";
+/// Its name.
+pub(crate) const NAME: &str = "aws-auth";
+
+/// Shortest time after which a server is asked to end a watch; up to a minute more, so that many watches that began
+/// together don't end together.
+const WATCH_SECONDS: u32 = 230;
+/// How long a watch may stay silent beyond its end before the connection counts as dead.
+const OVERDUE: Duration = Duration::from_secs(5);
+/// A watch that ended sooner than this is not taken up at once.
+const SHORT: Duration = Duration::from_secs(10);
+
+/// What was last seen of `aws-auth`.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// Nothing yet, so that no plan may be made; and why, if the API server said.
+    Nothing(Option<String>),
+    /// It is not there.
+    Absent,
+    /// This.
+    Present(Arc<ConfigMap>),
+}
+
+/// `aws-auth` of one target.
+pub(crate) struct AwsAuth {
+    kind: TargetKind,
+    client: Client,
+    seen: Mutex<Seen>,
+    /// uid of the target's `kube-system`: which cluster it is.
+    identity: OnceLock<String>,
+    health: Arc<Health>,
+    changed: Box<dyn Fn() + Send + Sync>,
+    /// Asks the watch to begin anew: its connection may be dead without a word.
+    reopen: Notify,
+}
+
+/// Why the watch has to begin anew.
+enum Broken {
+    /// The API server does not answer, or refuses.
+    Unreachable(String),
+    /// The watch itself ended; whether the API server is there shows when it is taken up again.
+    Interrupted(String),
+}
+
+impl AwsAuth {
+    /// Nothing is seen before [`AwsAuth::watch`] runs. `changed` is called when a pass should look.
+    pub(crate) fn new(
+        kind: TargetKind,
+        client: Client,
+        health: Arc<Health>,
+        changed: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            kind,
+            client,
+            seen: Mutex::new(Seen::Nothing(None)),
+            identity: OnceLock::new(),
+            health,
+            changed: Box::new(changed),
+            reopen: Notify::new(),
+        }
+    }
+
+    /// Whose it is.
+    pub(crate) fn kind(&self) -> TargetKind {
+        self.kind
+    }
+
+    /// What was last seen.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that something changed that a pass looks at.
+    pub(crate) fn touched(&self) {
+        (self.changed)();
+    }
+
+    /// uid of the target's `kube-system`, once it was read.
+    pub(crate) fn identity(&self) -> Option<&str> {
+        self.identity.get().map(String::as_str)
+    }
+
+    /// Has the watch begin anew: requests on this target failed, so its connection may be dead as well.
+    pub(super) fn reopen(&self) {
+        self.reopen.notify_one();
+    }
+
+    /// Takes in what a write, a read or an event returned, unless something newer was seen.
+    pub(crate) fn saw(&self, config_map: Option<ConfigMap>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match config_map {
+            None => *seen = Seen::Absent,
+            Some(new) => {
+                if let Seen::Present(old) = &*seen
+                    && is_older(&new, old)
+                {
+                    return;
+                }
+                *seen = Seen::Present(Arc::new(new));
+            }
+        }
+    }
+
+    fn api(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// Watches `aws-auth` for ever. A watch that breaks is taken up again with backoff; meanwhile the last
+    /// thing seen stays, and a conditional write can do no harm with it.
+    pub(crate) async fn watch(&self) {
+        let mut waits = match self.kind {
+            TargetKind::Local => TakeUpAgain::default(),
+            TargetKind::Remote => TakeUpAgain::patient(),
+        };
+        loop {
+            match self.follow().await {
+                Broken::Unreachable(why) => self.unreachable(why),
+                Broken::Interrupted(why) => {
+                    tracing::debug!(why, "the watch on aws-auth ended; taking it up again");
+                }
+            }
+            tokio::time::sleep(waits.next().unwrap_or(SHORT)).await;
+        }
+    }
+
+    /// Lists, and then watches as long as it goes.
+    async fn follow(&self) -> Broken {
+        let failed =
+            |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {}", words(error)));
+        if self.kind == TargetKind::Remote && self.identity().is_none() {
+            let namespaces: Api<Namespace> = Api::all(self.client.clone());
+            match namespaces.get_metadata(NAMESPACE).await {
+                Ok(namespace) => drop(namespace.metadata.uid.map(|uid| self.identity.set(uid))),
+                Err(error) => return failed("can't read namespace kube-system", &error),
+            }
+            if self.identity().is_none() {
+                return Broken::Unreachable("namespace kube-system has no uid".to_owned());
+            }
+        }
+        let only = format!("metadata.name={NAME}");
+        let list = match self.api().list(&ListParams::default().fields(&only)).await {
+            Ok(list) => list,
+            Err(error) => return failed("can't list ConfigMap aws-auth", &error),
+        };
+        let Some(mut version) = list.metadata.resource_version.filter(|version| !version.is_empty()) else {
+            return Broken::Unreachable("it lists ConfigMap aws-auth without a resourceVersion".to_owned());
+        };
+        self.saw(list.items.into_iter().find(is_meant));
+        self.health.watched();
+        self.touched();
+        let mut pace = Pace::default();
+        loop {
+            let opened = Instant::now();
+            if let Err(broken) = self.events(&mut version, &only, &mut pace).await {
+                return broken;
+            }
+            if opened.elapsed() < SHORT {
+                return Broken::Interrupted("the API server ended it at once".to_owned());
+            }
+        }
+    }
+
+    /// One watch from `version` on, until the API server ends it as it was asked to.
+    async fn events(&self, version: &mut String, only: &str, pace: &mut Pace) -> Result<(), Broken> {
+        let seconds = WATCH_SECONDS + Timestamp::now().subsec_nanosecond().unsigned_abs() % 60;
+        let params = WatchParams::default().fields(only).timeout(seconds);
+        let api = self.api();
+        let watch = api.watch(&params, version).await;
+        let mut events = watch
+            .map_err(|error| match error {
+                // Too old a version: listed again.
+                kube::Error::Api(status) if status.code == 410 => Broken::Interrupted(status.message.clone()),
+                error => Broken::Unreachable(format!("can't watch ConfigMap aws-auth: {}", words(&error))),
+            })?
+            .boxed();
+        let silence = Duration::from_secs(seconds.into()) + OVERDUE;
+        loop {
+            let event = tokio::select! {
+                () = self.reopen.notified() => {
+                    return Err(Broken::Interrupted("requests to this API server failed".to_owned()));
+                }
+                event = tokio::time::timeout(silence, events.try_next()) => event,
+            };
+            match event {
+                Err(_) => return Err(Broken::Interrupted("nothing was heard for long".to_owned())),
+                Ok(Err(error)) => return Err(Broken::Interrupted(words(&error))),
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Ok(Some(event))) => {
+                    if self.kind == TargetKind::Remote {
+                        pace.keep().await;
+                    }
+                    self.take(event, version)?;
+                }
+            }
+        }
+    }
+
+    fn take(&self, event: WatchEvent<ConfigMap>, version: &mut String) -> Result<(), Broken> {
+        let (config_map, is_there) = match event {
+            WatchEvent::Added(config_map) | WatchEvent::Modified(config_map) => (config_map, true),
+            WatchEvent::Deleted(config_map) => (config_map, false),
+            WatchEvent::Bookmark(bookmark) => {
+                *version = bookmark.metadata.resource_version;
+                return Ok(());
+            }
+            WatchEvent::Error(status) => return Err(Broken::Interrupted(status.message.clone())),
+        };
+        let new = config_map.resource_version().filter(|version| !version.is_empty());
+        *version = new.ok_or_else(|| Broken::Interrupted("an event without a resourceVersion".to_owned()))?;
+        if is_meant(&config_map) {
+            self.saw(is_there.then_some(config_map));
+            self.touched();
+        }
+        Ok(())
+    }
+
+    /// Takes note of why the API server can't be asked; what was seen once stays.
+    fn unreachable(&self, why: String) {
+        tracing::warn!(why, "aws-auth can't be watched; trying again");
+        let is_news = self.health.unreachable(why.clone());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_unseen = if let Seen::Nothing(known) = &mut *seen {
+            *known = Some(why);
+            true
+        } else {
+            false
+        };
+        drop(seen);
+        if was_unseen || is_news {
+            self.touched();
+        }
+    }
+}
+
+/// Whether it is the object that was asked for: a server may answer with anything.
+fn is_meant(config_map: &ConfigMap) -> bool {
+    config_map.metadata.name.as_deref() == Some(NAME)
+        && config_map.metadata.namespace.as_deref() == Some(NAMESPACE)
+}
+
+/// Whether `new` is older than `old`: of the same object (uid), with a lower resourceVersion. Versions of
+/// one object can be compared as numbers; where they are none, `new` counts as newer.
+fn is_older(new: &ConfigMap, old: &ConfigMap) -> bool {
+    let version = |c: &ConfigMap| c.resource_version().and_then(|v| v.parse::<u64>().ok());
+    new.uid() == old.uid() && matches!((version(new), version(old)), (Some(new), Some(old)) if new < old)
+}

@@ -1,0 +1,222 @@
+//! Several clusters: a management cluster that tests share, each in a namespace of its own, and workload clusters behind
+//! kubeconfig Secrets.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use awsiam_api::Cluster;
+use awsiam_controller::Options;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use crate::control_plane::{self, ControlPlane};
+use crate::stage::{OPERATOR_NAMESPACE, Running, Stage, install_with, operator_config};
+
+/// So many tests of one program may have a namespace.
+const NAMESPACES: usize = 40;
+
+/// A namespace of the shared management cluster in which the operator may serve remote Clusters.
+///
+/// # Panics
+/// When the chart's rights can't be installed, or there are too many tests.
+#[expect(clippy::expect_used, reason = "only tests call this")]
+pub async fn namespace() -> Stage {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let plane = control_plane::shared().await;
+    let names: Vec<String> = (0..NAMESPACES).map(|number| format!("team-{number}")).collect();
+    INSTALLED
+        .get_or_init(async || {
+            for name in &names {
+                Stage::beside(plane, name).await;
+            }
+            let values = ["rights.remote.enabled=true".to_owned(), list("rights.remote.namespaces", &names)];
+            install_with(plane, OPERATOR_NAMESPACE, "here", &values).await.expect("the chart's rights");
+        })
+        .await;
+    let name = names.get(NEXT.fetch_add(1, Ordering::SeqCst)).expect("more namespaces than tests");
+    Stage::beside(plane, name).await
+}
+
+fn list(value: &str, items: &[String]) -> String {
+    format!("{value}={{{}}}", items.join(","))
+}
+
+/// Options of an operator that serves the remote Clusters of these namespaces, and looks again every 2 seconds.
+#[must_use]
+pub fn options(stages: &[&Stage]) -> Options {
+    Options {
+        remote_targets: true,
+        watch_namespaces: stages.iter().map(|stage| stage.namespace.clone()).collect(),
+        resync: Duration::from_secs(2),
+        ..Options::default()
+    }
+}
+
+/// Starts an operator under the chart's rights.
+///
+/// # Panics
+/// As [`Running::start`].
+pub async fn operator(plane: &ControlPlane, options: Options) -> Running {
+    // One token for all tests of a program: it is good for an hour.
+    static CONFIG: OnceCell<kube::Config> = OnceCell::const_new();
+    let config = CONFIG.get_or_init(|| operator_config(plane)).await;
+    Running::start(config.clone(), options)
+}
+
+/// Applies a Cluster that refers to these AWSIamConfigs, with more fields of `iamAuthenticator`.
+///
+/// # Panics
+/// When the API server refuses.
+pub async fn cluster(stage: &Stage, name: &str, configs: &[&str], block: Value) -> Cluster {
+    let refs: Vec<Value> = configs.iter().map(|name| json!({"kind": "AWSIamConfig", "name": name})).collect();
+    let spec = json!({"identityProviderRefs": refs, "iamAuthenticator": block});
+    stage.cluster_object(name, json!({}), spec).await
+}
+
+/// Puts a kubeconfig into the Secret of a Cluster.
+///
+/// # Panics
+/// When the API server refuses.
+#[expect(clippy::expect_used, reason = "only tests call this")]
+pub async fn put_kubeconfig(stage: &Stage, cluster: &str, kubeconfig: &str) {
+    let name = format!("{cluster}-kubeconfig");
+    let secret = Secret {
+        metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+        data: Some(BTreeMap::from([("value".to_owned(), ByteString(kubeconfig.as_bytes().to_vec()))])),
+        ..Secret::default()
+    };
+    let params = PatchParams::apply("cluster-api").force();
+    secrets(stage).patch(&name, &params, &Patch::Apply(&secret)).await.expect("a Secret");
+}
+
+/// The Secrets of a namespace.
+#[must_use]
+pub fn secrets(stage: &Stage) -> Api<Secret> {
+    Api::namespaced(stage.client.clone(), &stage.namespace)
+}
+
+/// A workload cluster.
+pub struct Workload {
+    plane: Plane,
+    /// An administrator's client.
+    pub client: Client,
+}
+
+enum Plane {
+    Own(Box<ControlPlane>),
+    Shared(
+        &'static ControlPlane,
+        #[expect(dead_code, reason = "held, not looked at")] MutexGuard<'static, ()>,
+    ),
+}
+
+impl Workload {
+    /// One that may be stopped.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn start() -> Self {
+        let plane = ControlPlane::start().await.expect("a workload cluster");
+        Self { client: plane.client(), plane: Plane::Own(Box::new(plane)) }
+    }
+
+    /// The one that the tests of a program share, in turn; without anything of an earlier test in `kube-system`.
+    ///
+    /// # Panics
+    /// When it can't be started or cleared.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn shared() -> Self {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        static PLANE: OnceCell<&'static ControlPlane> = OnceCell::const_new();
+        let turn = TURN.lock().await;
+        let plane = *PLANE
+            .get_or_init(async || {
+                &*Box::leak(Box::new(ControlPlane::start().await.expect("a workload cluster")))
+            })
+            .await;
+        let client = plane.client();
+        let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
+        let records = (0..awsiam_core::history::SLOTS).map(awsiam_controller::history::record_name);
+        for name in records.chain(["aws-auth".to_owned()]) {
+            match config_maps.delete(&name, &DeleteParams::default()).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                deleted => drop(deleted.expect("a cleared workload cluster")),
+            }
+        }
+        Self { client, plane: Plane::Shared(plane, turn) }
+    }
+
+    /// Its control plane.
+    #[must_use]
+    pub fn plane(&self) -> &ControlPlane {
+        match &self.plane {
+            Plane::Own(plane) => plane,
+            Plane::Shared(plane, _) => plane,
+        }
+    }
+
+    /// Its control plane, to stop it; only of one's own.
+    ///
+    /// # Panics
+    /// For a shared one.
+    #[expect(clippy::panic, reason = "only tests call this")]
+    pub fn own(&mut self) -> &mut ControlPlane {
+        match &mut self.plane {
+            Plane::Own(plane) => plane,
+            Plane::Shared(..) => panic!("others use this cluster, too"),
+        }
+    }
+
+    /// The administrator's kubeconfig.
+    ///
+    /// # Panics
+    /// When it can't be read.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    #[must_use]
+    pub fn kubeconfig(&self) -> String {
+        std::fs::read_to_string(self.plane().kubeconfig_path()).expect("the kubeconfig")
+    }
+
+    /// ConfigMaps of kube-system.
+    #[must_use]
+    pub fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), "kube-system")
+    }
+
+    /// Makes `aws-auth` with these roles.
+    ///
+    /// # Panics
+    /// When the API server refuses.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn make_aws_auth(&self, roles: &str) {
+        let config_map = ConfigMap {
+            metadata: ObjectMeta { name: Some("aws-auth".to_owned()), ..ObjectMeta::default() },
+            data: Some(BTreeMap::from([("mapRoles".to_owned(), roles.to_owned())])),
+            ..ConfigMap::default()
+        };
+        self.config_maps().create(&PostParams::default(), &config_map).await.expect("a new aws-auth");
+    }
+
+    /// `mapRoles` of `aws-auth`; empty where there is none, or nobody answers.
+    pub async fn roles(&self) -> String {
+        let read = self.config_maps().get_opt("aws-auth").await.ok().flatten();
+        read.and_then(|c| c.data?.remove("mapRoles")).unwrap_or_default()
+    }
+
+    /// uid of its `kube-system`.
+    ///
+    /// # Panics
+    /// When it can't be read.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn identity(&self) -> String {
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.client.clone());
+        namespaces.get("kube-system").await.expect("kube-system").uid().unwrap_or_default()
+    }
+}
