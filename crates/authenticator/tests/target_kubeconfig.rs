@@ -265,7 +265,9 @@ fn a_text_that_is_no_single_document_is_refused_by_its_place() {
     // A bomb of aliases.
     let mut bomb = "a0: &a0 [SECRET]\n".to_owned();
     for n in 1..40 {
-        bomb.push_str(&format!("a{n}: &a{n} [*a{p}, *a{p}, *a{p}, *a{p}]\n", p = n - 1));
+        let before = n - 1;
+        let line = format!("a{n}: &a{n} [*a{before}, *a{before}, *a{before}, *a{before}]\n");
+        bomb.push_str(&line);
     }
     assert!(refused(&bomb).starts_with("it can't be read as YAML"));
 }

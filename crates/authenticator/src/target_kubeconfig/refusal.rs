@@ -21,7 +21,7 @@ fn at(field: &str) -> String {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Reason {
     /// It is no YAML that can be read.
-    #[error("it can't be read as YAML{}", place(.line, .column))]
+    #[error("it can't be read as YAML{}", place(*.line, *.column))]
     NotYaml {
         /// Line of the mistake, from 1; 0: not known.
         line: u64,
@@ -105,6 +105,6 @@ pub enum Reason {
     TwoCredentials,
 }
 
-fn place(line: &u64, column: &u64) -> String {
-    if *line == 0 { String::new() } else { format!(": see line {line}, column {column}") }
+fn place(line: u64, column: u64) -> String {
+    if line == 0 { String::new() } else { format!(": see line {line}, column {column}") }
 }

@@ -190,12 +190,12 @@ impl Remote {
             "no client can be made of it: see whether its certificates and its key are whole and belong together".to_owned()
         })?;
         let object = ObjectRef::new(&cluster.name_any()).within(&cluster.namespace().unwrap_or_default());
-        Ok(Arc::new(self.target(watching, object, &judged)))
+        Ok(Arc::new(self.target(&watching, object, &judged)))
     }
 
     fn target(
         &self,
-        watching: Client,
+        watching: &Client,
         object: ObjectRef<Guard<Cluster>>,
         judged: &TargetKubeconfig,
     ) -> Target {
@@ -207,7 +207,7 @@ impl Remote {
                 drop(touched.send(object.clone()));
             }));
         let (noted, watched) = (health.clone(), Arc::downgrade(&aws_auth));
-        let client = bounds::noting(&watching, move |why| {
+        let client = bounds::noting(watching, move |why| {
             noted.failed(why);
             if let Some(aws_auth) = watched.upgrade() {
                 aws_auth.reopen();
