@@ -30,6 +30,13 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 say = @echo "==> $(1)" >&2
 
+# All test programs, several at a time, then the examples in the documentation.
+define run-tests
+cargo test $(LOCKED) --workspace --no-run --message-format=json-render-diagnostics >$(TARGET)/tests.json; \
+$(TARGET)/debug/suite $(TARGET)/tests.json; \
+cargo test $(LOCKED) --quiet --workspace --doc
+endef
+
 ##@ The two to start with
 
 .PHONY: demo
@@ -46,13 +53,13 @@ login: control-plane sts programs ## show logins with AWS identities on a real n
 .PHONY: test
 test: control-plane sts programs ## run all tests, those on a real API server among them
 	$(call say,running the tests)
-	cargo test $(LOCKED) --workspace
+	$(run-tests)
 	@$(TARGET)/debug/machine --check
 
 ##@ What CI blocks on
 
 .PHONY: check
-check: prerequisites check-fmt check-core-pure clippy check-docs check-crds deny check-chart test ## everything that CI blocks on
+check: prerequisites check-fmt check-core-pure clippy check-docs check-crds deny check-chart check-image test test-kubeadm ## everything that CI blocks on
 	$(call say,all checks passed)
 
 .PHONY: check-fmt
@@ -86,6 +93,11 @@ check-chart: prerequisites ## the Helm chart lints and renders
 	$(call say,Helm chart)
 	scripts/check-chart "$$(tests/control-plane/build helm)/helm"
 
+.PHONY: check-image
+check-image: programs ## the operator's image, by its Dockerfile (buildah, root)
+	$(call say,operator's image)
+	scripts/check-image $(TARGET)/image/awsiam
+
 .PHONY: deny
 deny: prerequisites $(CARGO_DENY) ## banned crates, licences and sources of dependencies
 	$(call say,bans$(comma) licences and sources of dependencies)
@@ -111,8 +123,9 @@ control-plane: prerequisites ## build etcd, kube-apiserver, kubelet and the othe
 	@tests/control-plane/build >/dev/null
 
 .PHONY: sts
-sts: prerequisites ## install moto and the AWS CLI, which play AWS in the tests (cached)
+sts: prerequisites ## install moto and the AWS CLI, which play AWS in the tests, and cfn-lint (cached)
 	@tests/sts/build >/dev/null
+	@tests/cfn-lint/build >/dev/null
 
 # Some tests run the program itself, so it is built before them, and with the same features.
 .PHONY: programs
@@ -122,12 +135,17 @@ programs: prerequisites
 	cargo rustc $(LOCKED) -p awsiam --profile image --bin awsiam -- -C target-feature=+crt-static
 
 .PHONY: oracle
-oracle: control-plane ## compare the reader of aws-auth with the authenticator's own
-	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle
+oracle: control-plane ## compare the reader of aws-auth and explain with the authenticator's own
+	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle --test explain_equals_oracle
+
+.PHONY: test-kubeadm
+test-kubeadm: control-plane sts programs ## a cluster of two nodes made by kubeadm: settings as printed, a join, a restart (root)
+	$(call say,two nodes made by kubeadm)
+	cargo test $(LOCKED) -q -p awsiam-tests --test kubeadm -- --ignored --nocapture
 
 .PHONY: test-long
 test-long: control-plane sts programs ## all tests, the long variants too (about half an hour)
-	AWSIAM_LONG=1 cargo test $(LOCKED) --workspace
+	AWSIAM_LONG=1; export AWSIAM_LONG; $(run-tests)
 	@$(TARGET)/debug/machine --check
 
 .PHONY: fuzz

@@ -3,7 +3,8 @@
 // It reads one JSON object a line on standard input, {"mapRoles": "...", "mapUsers": "...", "mapAccounts": "..."}
 // (each key optional), and writes one JSON line for each: what the authenticator's own ParseMap returns for every
 // data key alone, so that an error can be told apart by its key. A line {"manifest": "..."} is answered with the
-// JSON documents that kubectl makes of a manifest file.
+// JSON documents that kubectl makes of a manifest file. A line with {"identity": "ARN", "mapRoles": "...", ...} is
+// answered with what the authenticator's own mapper, which watches an API server played here, says of that identity.
 package main
 
 import (
@@ -13,13 +14,18 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/aws-iam-authenticator/pkg/arn"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/config"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
+	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
 	"sigs.k8s.io/yaml"
 )
 
@@ -76,6 +82,11 @@ func reply(line []byte, out *bufio.Writer) {
 		log.Fatalf("a line is not a JSON object of strings: %v", err)
 	}
 	answers := map[string]any{}
+	if identity, asked := data["identity"]; asked {
+		delete(data, "identity")
+		answers["identity"] = identify(identity, data)
+		data = nil
+	}
 	for key, text := range data {
 		if key == "manifest" {
 			answers[key] = documents(text)
@@ -200,4 +211,120 @@ func converted(part []byte) (document []byte, err error) {
 		}
 	}()
 	return yaml.YAMLToJSON(part)
+}
+
+type identityAnswer struct {
+	// Null when the ARN can be somebody's who logs in.
+	Error *string `json:"error"`
+	// The ARN by which entries are found.
+	Canonical string `json:"canonical"`
+	// What Map returned in many tries, each once.
+	Answers []mapped `json:"answers"`
+	// Whether the account is let in.
+	Account bool `json:"account"`
+}
+
+type mapped struct {
+	Username string   `json:"username"`
+	Groups   []string `json:"groups"`
+}
+
+// tries is how often Map is asked: where chance decides between two, both show.
+const tries = 64
+
+func identify(identity string, data map[string]string) identityAnswer {
+	result := identityAnswer{Answers: []mapped{}}
+	_, canonical, err := arn.Canonicalize(identity)
+	if err != nil {
+		message := err.Error()
+		result.Error = &message
+		return result
+	}
+	result.Canonical = canonical
+	mapper := loaded(data)
+	seen := map[string]bool{}
+	for range tries {
+		found, err := mapper.Map(&token.Identity{CanonicalARN: canonical})
+		if err != nil {
+			break
+		}
+		answer := mapped{found.Username, listed(found.Groups)}
+		if text := fmt.Sprintf("%q", answer); !seen[text] {
+			seen[text] = true
+			result.Answers = append(result.Answers, answer)
+		}
+	}
+	result.Account = mapper.IsAccountAllowed(strings.Split(canonical, ":")[4])
+	return result
+}
+
+// watched is the API server of the mapper: what is sent on it is a watch event for aws-auth.
+var watched = make(chan []byte)
+
+// received counts the events that the mapper has taken up, told by what it logs.
+type received struct{ taken chan struct{} }
+
+func (received) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (hook received) Fire(entry *logrus.Entry) error {
+	if entry.Message == "Received aws-auth watch event" {
+		hook.taken <- struct{}{}
+	}
+	return nil
+}
+
+var (
+	starting sync.Once
+	mapper   *configmap.ConfigMapMapper
+	hook     = received{make(chan struct{}, 16)}
+)
+
+// loaded is the mapper after it has read data. It takes up one event after the other, so that when it begins with the
+// second of two equal ones it has saved the first.
+func loaded(data map[string]string) *configmap.ConfigMapMapper {
+	starting.Do(start)
+	event, err := json.Marshal(map[string]any{
+		"type": "MODIFIED",
+		"object": map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap",
+			"metadata": map[string]any{"name": "aws-auth", "namespace": "kube-system"},
+			"data":     data,
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		watched <- event
+	}
+	for range 2 {
+		<-hook.taken
+	}
+	return mapper
+}
+
+func start() {
+	logrus.AddHook(hook)
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, request *http.Request) {
+		out.Header().Set("Content-Type", "application/json")
+		for {
+			select {
+			case event := <-watched:
+				if _, err := out.Write(append(event, '\n')); err != nil {
+					return
+				}
+				out.(http.Flusher).Flush()
+			case <-request.Context().Done():
+				return
+			}
+		}
+	}))
+	made, err := configmap.NewConfigMapMapper(config.Config{Master: server.URL})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mapper = made
+	if err := mapper.Start(make(chan struct{})); err != nil {
+		log.Fatal(err)
+	}
 }

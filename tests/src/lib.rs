@@ -12,5 +12,6 @@ pub mod login;
 pub mod machine;
 pub mod oracle;
 pub mod process;
+pub mod site;
 pub mod stage;
 pub mod sts;

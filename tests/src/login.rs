@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::control_plane::supervised::Entrance;
 use crate::control_plane::{ControlPlane, ControlPlaneError, programs};
 use crate::sts::{Identity, REGION, Sts};
 
@@ -92,6 +93,17 @@ pub fn whoami(
     kubeconfig: &Path,
     identity: &Identity,
 ) -> Result<WhoAmI, String> {
+    whoami_at(&plane.place().entrance, plane.folder(), sts, kubeconfig, identity)
+}
+
+/// The same, asked anywhere, with kubectl's cache below `folder`.
+pub(crate) fn whoami_at(
+    entrance: &Entrance,
+    folder: &Path,
+    sts: &Sts,
+    kubeconfig: &Path,
+    identity: &Identity,
+) -> Result<WhoAmI, String> {
     #[derive(Deserialize)]
     struct Review {
         status: Status,
@@ -102,7 +114,7 @@ pub fn whoami(
         user_info: WhoAmI,
     }
 
-    let mut kubectl = user_kubectl(plane, sts, identity).map_err(|error| error.to_string())?;
+    let mut kubectl = user_kubectl(entrance, folder, sts, identity).map_err(|error| error.to_string())?;
     kubectl.arg("--kubeconfig").arg(kubeconfig).args(["auth", "whoami", "--output=json"]);
     let output = kubectl.output().map_err(|error| error.to_string())?;
     if !output.status.success() {
@@ -112,15 +124,20 @@ pub fn whoami(
     Ok(review.status.user_info)
 }
 
-fn user_kubectl(plane: &ControlPlane, sts: &Sts, identity: &Identity) -> Result<Command, ControlPlaneError> {
+fn user_kubectl(
+    entrance: &Entrance,
+    folder: &Path,
+    sts: &Sts,
+    identity: &Identity,
+) -> Result<Command, ControlPlaneError> {
     let bin = programs::folder_with(&["kubectl", "aws-iam-authenticator"])?;
-    let mut kubectl = plane.place().entrance.command(bin.join("kubectl"));
+    let mut kubectl = entrance.command(bin.join("kubectl"));
     identity.apply(&mut kubectl);
     let mut path = OsString::from(&bin);
     for folder in [Some(sts.bin().into_os_string()), std::env::var_os("PATH")].into_iter().flatten() {
         path.push(":");
         path.push(folder);
     }
-    kubectl.env("PATH", path).env("KUBECACHEDIR", plane.folder().join("home/user"));
+    kubectl.env("PATH", path).env("KUBECACHEDIR", folder.join("home/user"));
     Ok(kubectl)
 }

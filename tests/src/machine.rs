@@ -8,8 +8,10 @@
 //! Linux with root is needed, and the programs of [`requirements`]. What is tested is never known here.
 
 mod cgroups;
+mod containerd;
 mod error;
 mod holder;
+pub mod kubeadm;
 mod node;
 pub mod requirements;
 
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 pub use self::error::MachineError;
 pub use self::node::NODE;
 
-use self::holder::Holder;
+use self::holder::{Holder, Plot};
 use self::node::Node;
 use crate::cache;
 use crate::control_plane::supervised::{Entrance, Folder};
@@ -57,12 +59,12 @@ impl Machine {
         let turn = turn().await?;
         let folder = Folder::temporary_with("awsiam-machine-", &cgroups::roots())
             .map_err(MachineError::file("create", &std::env::temp_dir()))?;
-        cgroups::make(folder.path())?;
+        cgroups::make(&cgroups::path(folder.path()))?;
         Self::start_in(folder, &bin, turn).await
     }
 
     async fn start_in(folder: Folder, bin: &Path, turn: File) -> Result<Self, MachineError> {
-        let holder = Holder::start(folder.path(), bin).await.inspect_err(|_| folder.keep())?;
+        let holder = Holder::start(&Plot::first(folder.path()), bin).await.inspect_err(|_| folder.keep())?;
         let place = Place {
             entrance: holder.entrance(),
             address: holder::ADDRESS,

@@ -35,6 +35,28 @@ pub struct Manifest {
     pub error: Option<String>,
 }
 
+/// What the authenticator's mapper says of an identity.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IdentityAnswer {
+    /// Why nobody who logs in has this ARN.
+    pub error: Option<String>,
+    /// The ARN by which entries are found.
+    pub canonical: String,
+    /// What it answers, in many tries: none, one, or several between which chance decides.
+    pub answers: Vec<Mapped>,
+    /// Whether the account is let in.
+    pub account: bool,
+}
+
+/// A username and groups as an entry says them, placeholders and all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Mapped {
+    /// The username.
+    pub username: String,
+    /// The groups.
+    pub groups: Vec<String>,
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum OracleError {
@@ -99,8 +121,27 @@ impl Oracle {
     /// # Errors
     /// When the program cannot be run or does not answer each question.
     pub fn ask(&self, texts: &[(List, &str)]) -> Result<Vec<Answer>, OracleError> {
-        let questions: Vec<_> = texts.iter().map(|(list, text)| (list.data_key(), *text)).collect();
+        let questions: Vec<_> = texts.iter().map(|(list, text)| line(list.data_key(), text)).collect();
         self.run(&questions)
+    }
+
+    /// What the authenticator's mapper says of each identity, with this data of `aws-auth`.
+    ///
+    /// # Errors
+    /// When the program cannot be run or does not answer each question.
+    pub fn ask_identities(
+        &self,
+        questions: &[(&BTreeMap<String, String>, &str)],
+    ) -> Result<Vec<IdentityAnswer>, OracleError> {
+        let lines: Vec<(&str, BTreeMap<String, String>)> = questions
+            .iter()
+            .map(|(data, arn)| {
+                let mut line = (*data).clone();
+                line.insert("identity".to_owned(), (*arn).to_owned());
+                ("identity", line)
+            })
+            .collect();
+        self.run(&lines)
     }
 
     /// What kubectl makes of each of `texts`.
@@ -108,15 +149,15 @@ impl Oracle {
     /// # Errors
     /// When the program cannot be run or does not answer each question.
     pub fn ask_manifests(&self, texts: &[&str]) -> Result<Vec<Manifest>, OracleError> {
-        let questions: Vec<_> = texts.iter().map(|text| ("manifest", *text)).collect();
+        let questions: Vec<_> = texts.iter().map(|text| line("manifest", text)).collect();
         self.run(&questions)
     }
 
-    fn run<A: DeserializeOwned>(&self, questions: &[(&str, &str)]) -> Result<Vec<A>, OracleError> {
+    fn run<A: DeserializeOwned>(&self, questions: &[Question<'_>]) -> Result<Vec<A>, OracleError> {
         self.talk(questions).map_err(|source| OracleError::Run { program: self.program.clone(), source })
     }
 
-    fn talk<A: DeserializeOwned>(&self, questions: &[(&str, &str)]) -> io::Result<Vec<A>> {
+    fn talk<A: DeserializeOwned>(&self, questions: &[Question<'_>]) -> io::Result<Vec<A>> {
         let mut child = Command::new(&self.program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("it has no pipes"));
@@ -132,24 +173,31 @@ impl Oracle {
     }
 }
 
-fn write_questions(questions: &[(&str, &str)], stdin: impl Write) -> io::Result<()> {
+/// The key that is answered, and the line that asks.
+type Question<'q> = (&'q str, BTreeMap<String, String>);
+
+fn line<'q>(key: &'q str, text: &str) -> Question<'q> {
+    (key, BTreeMap::from([(key.to_owned(), text.to_owned())]))
+}
+
+fn write_questions(questions: &[Question<'_>], stdin: impl Write) -> io::Result<()> {
     let mut stdin = BufWriter::new(stdin);
-    for (key, text) in questions {
-        serde_json::to_writer(&mut stdin, &BTreeMap::from([(key, text)]))?;
+    for (_, line) in questions {
+        serde_json::to_writer(&mut stdin, line)?;
         stdin.write_all(b"\n")?;
     }
     stdin.flush()
 }
 
 fn read_answers<A: DeserializeOwned>(
-    questions: &[(&str, &str)],
+    questions: &[Question<'_>],
     stdout: impl io::Read,
 ) -> io::Result<Vec<A>> {
     let mut lines = BufReader::new(stdout).lines();
     questions
         .iter()
-        .map(|(key, text)| {
-            let line = lines.next().ok_or_else(|| io::Error::other(format!("it stopped at {text:?}")))??;
+        .map(|(key, asked)| {
+            let line = lines.next().ok_or_else(|| io::Error::other(format!("it stopped at {asked:?}")))??;
             let mut answers: BTreeMap<String, A> = serde_json::from_str(&line)?;
             answers.remove(*key).ok_or_else(|| io::Error::other("it answered something else"))
         })

@@ -5,6 +5,7 @@
 //! [`Sts::authority`]. Nothing here knows what a login is.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{fmt, fs, io};
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::control_plane::certificates::Authority;
 use crate::control_plane::servers::{SERVICE_ADDRESSES, until};
-use crate::control_plane::supervised::Program;
+use crate::control_plane::supervised::{Entrance, Program};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
 
 /// The AWS account of everybody whose ARN says nothing else.
@@ -92,6 +93,7 @@ struct Ready {
 pub struct Sts {
     _front: Program,
     authority: Authority,
+    address: Ipv4Addr,
     port: u16,
     identities: BTreeMap<String, Identity>,
     python: PathBuf,
@@ -104,11 +106,21 @@ impl Sts {
     ///
     /// Where its programs can't be installed, or it doesn't start; the error names the log.
     pub async fn start(plane: &ControlPlane, accounts: &Accounts) -> Result<Self, ControlPlaneError> {
+        Self::start_at(&plane.place().entrance, plane.folder(), Ipv4Addr::LOCALHOST, accounts).await
+    }
+
+    /// The same anywhere, reached under `address`, with its files below `folder`.
+    pub(crate) async fn start_at(
+        entrance: &Entrance,
+        folder: &Path,
+        address: Ipv4Addr,
+        accounts: &Accounts,
+    ) -> Result<Self, ControlPlaneError> {
         let python = installed()?;
         let authority = Authority::new("awsiam-test-aws")?;
-        let folder = plane.folder().join("sts");
+        let folder = folder.join("sts");
         write_files(&folder, &authority, accounts)?;
-        let mut front = start_front(plane, &python, &folder)?;
+        let mut front = start_front(entrance, address, &python, &folder)?;
         let ready = folder.join("ready.json");
         let is_ready = async || fs::metadata(&ready).map(drop).map_err(|error| error.to_string());
         until(&mut [&mut front], is_ready).await?;
@@ -116,7 +128,7 @@ impl Sts {
         let text = fs::read(&ready).map_err(unreadable)?;
         let Ready { port, identities } =
             serde_json::from_slice(&text).map_err(|error| unreadable(io::Error::other(error)))?;
-        Ok(Self { _front: front, authority, port, identities, python })
+        Ok(Self { _front: front, authority, address, port, identities, python })
     }
 
     /// Somebody of the accounts.
@@ -142,7 +154,7 @@ impl Sts {
     #[must_use]
     pub fn server_environment(&self) -> Vec<(String, String)> {
         vec![
-            ("HTTPS_PROXY".to_owned(), format!("http://127.0.0.1:{}", self.port)),
+            ("HTTPS_PROXY".to_owned(), format!("http://{}:{}", self.address, self.port)),
             ("NO_PROXY".to_owned(), format!("127.0.0.1,localhost,{SERVICE_ADDRESSES}")),
         ]
     }
@@ -209,15 +221,20 @@ fn write_files(folder: &Path, authority: &Authority, accounts: &Accounts) -> Res
     Ok(())
 }
 
-fn start_front(plane: &ControlPlane, python: &Path, folder: &Path) -> Result<Program, ControlPlaneError> {
+fn start_front(
+    entrance: &Entrance,
+    address: Ipv4Addr,
+    python: &Path,
+    folder: &Path,
+) -> Result<Program, ControlPlaneError> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sts/front.py");
-    let arguments = [script.display().to_string(), folder.display().to_string()];
+    let arguments = [script.display().to_string(), folder.display().to_string(), address.to_string()];
     // A proxy of this machine would stand between the front and moto.
     let environment = [("NO_PROXY", "127.0.0.1"), ("no_proxy", "127.0.0.1")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let log = folder.join("front.log");
     let program = python.join("bin/python");
-    Program::start(&plane.place().entrance, &program, &arguments, &environment, &log)
+    Program::start(entrance, &program, &arguments, &environment, &log)
         .map_err(|source| ControlPlaneError::Spawn { program: "sts/front.py".to_owned(), source })
 }
 

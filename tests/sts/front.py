@@ -1,11 +1,12 @@
 """Plays AWS STS and IAM for the tests of logins: a proxy that ends TLS itself, checks signatures, and asks moto.
 
-    front.py FOLDER
+    front.py FOLDER [ADDRESS]
 
 FOLDER holds `sts.crt` and `sts.key` (served for sts.* and iam.amazonaws.com) and `accounts.json`, which names the
 users and roles to make. When all is there, `ready.json` appears in it: the proxy's port, and the environment of each
-identity. moto believes every signature; here each is computed again from what was received, so that a wrong secret
-or a header that was not signed is refused as AWS refuses it. No call leaves this machine.
+identity. The proxy listens on ADDRESS, loopback if there is none. moto believes every signature; here each is computed
+again from what was received, so that a wrong secret or a header that was not signed is refused as AWS refuses it. No
+call leaves this machine.
 """
 
 import datetime
@@ -25,6 +26,7 @@ import boto3
 from moto.server import ThreadedMotoServer
 
 FOLDER = pathlib.Path(sys.argv[1])
+ADDRESS = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
 OUR_HOSTS = re.compile(r"(sts|iam)(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 HEADER = re.compile(r"AWS4-HMAC-SHA256 Credential=([^,]+), *SignedHeaders=([^,]+), *Signature=([0-9a-f]+)")
 QUESTION = "/?Action=GetCallerIdentity&Version=2011-06-15&ContentType=JSON"
@@ -165,7 +167,7 @@ def main():
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     moto_address = moto.get_host_and_port()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    server = http.server.ThreadingHTTPServer((ADDRESS, 0), Front)
     server.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.tls.load_cert_chain(FOLDER / "sts.crt", FOLDER / "sts.key")
     identities = make_accounts(json.loads((FOLDER / "accounts.json").read_text()))

@@ -366,6 +366,17 @@ async fn what_the_cluster_asks_for_wrongly_is_told_by_its_field() {
     stage.cluster_spec(spec).await;
     let message = stage.condition("AuthenticatorReady", "False", "UnknownKubernetesVersion").await;
     assert!(message.contains("spec.kubernetesVersion \"1.99\""), "{message}");
+    for wrong in [json!({"key": "", "effect": "NoSchedule"}), json!({"key": "ours", "effect": "Never"})] {
+        let good = json!({"key": "theirs", "effect": "NoExecute"});
+        let spec = json!({"kubernetesVersion": "1.33", "identityProviderRefs": [{"kind": "AWSIamConfig", "name": "team"}],
+            "controlPlaneConfiguration": {"endpoint": {"host": "api.example.com"}, "taints": [good, wrong]},
+            "iamAuthenticator": {"mode": "DaemonSet"}});
+        stage.cluster_spec(spec).await;
+        let message = stage.condition("AuthenticatorReady", "False", "InvalidTaint").await;
+        assert!(message.starts_with("spec.controlPlaneConfiguration.taints[1]: "), "{message}");
+        cluster(&stage, json!({})).await;
+        stage.condition("AuthenticatorReady", "False", "NoControlPlaneNodes").await;
+    }
     operator.stop().await;
 }
 

@@ -9,6 +9,8 @@
     reason = "a test may"
 )]
 
+#[path = "backend_crd/failures.rs"]
+mod failures;
 #[path = "backend_crd/played.rs"]
 mod played;
 

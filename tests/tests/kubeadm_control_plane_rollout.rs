@@ -528,3 +528,32 @@ async fn the_file_that_is_printed_is_the_one_that_is_put_there() {
     assert_eq!(printed().await, (Some(0), webhook_file(&object).unwrap().to_owned(), String::new()));
     operator.stop().await;
 }
+
+#[tokio::test]
+async fn an_edit_that_is_left_behind_by_another_way_is_told_with_what_to_do() {
+    let stage = set().await;
+    let before = cluster_api(&stage, json!({}), |_| {}).await;
+    let operator = begin(&stage).await;
+    configured(&stage).await;
+    let edited = control_plane(&stage, "v1beta2").await;
+    cluster(&stage, team(), json!({"apiServer": {"rollout": "Manual"}})).await;
+    let message = stage.condition(CONFIGURED, "False", "ControlPlaneEditLeft").await;
+    let title = format!("{}/{CONTROL_PLANE}", stage.namespace);
+    assert!(
+        message.contains(&title) && message.contains("awsiam-operator.dev/control-plane-edit"),
+        "{message}"
+    );
+    assert_eq!(content(&control_plane(&stage, "v1beta2").await), content(&edited), "it is left as it is");
+
+    // The printed command takes it out, to the letter.
+    let patch = message.lines().last().unwrap().strip_prefix("kubectl ").unwrap().to_owned();
+    let kubectl = stage.plane.kubectl().unwrap().get_program().to_owned();
+    let command = format!("{} {patch}", kubectl.to_str().unwrap());
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &command]).env("KUBECONFIG", stage.plane.kubeconfig_path());
+    let output = tokio::task::spawn_blocking(move || shell.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(content(&control_plane(&stage, "v1beta2").await), content(&before));
+    stage.condition(CONFIGURED, "False", "WaitingForAdministrator").await;
+    operator.stop().await;
+}

@@ -9,15 +9,16 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "login_by_operator/host_path.rs"]
+mod host_path;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use awsiam_tests::authenticator;
 use awsiam_tests::control_plane::ControlPlane;
-use awsiam_tests::image::Image;
 use awsiam_tests::machine::{Machine, MachineError, requirements};
-use awsiam_tests::process::{binary, image_binary};
+use awsiam_tests::site::{Site, operator_image};
 use awsiam_tests::stage::apply;
 use awsiam_tests::sts::{Accounts, Identity, Sts};
 use futures::StreamExt;
@@ -55,12 +56,12 @@ async fn from_nothing_to_a_login_and_back_to_nothing() {
     let sts = Sts::start(machine.control_plane(), &accounts()).await.unwrap();
     told("STS is played");
     load_images(&machine, &sts);
-    install(machine.control_plane());
-    told("the operator is installed by its chart");
     let site = Site {
         kubeconfig: machine.control_plane().kubeconfig_path().to_owned(),
         folder: machine.folder().to_owned(),
     };
+    site.install_operator(&[]);
+    told("the operator is installed by its chart");
     put_the_clock_back(&site);
     apply_resources(machine.control_plane(), &sts);
     site.condition("AwsAuthSynced", "True", "Synced");
@@ -86,6 +87,10 @@ async fn from_nothing_to_a_login_and_back_to_nothing() {
         "a renewed serving certificate: pods rolled, the API server was not touched, no login for {:.1} s",
         gap.as_secs_f64()
     ));
+    host_path::a_daemon_set_keeps_the_file(&mut machine, &sts, &users, &site).await;
+    told(
+        "HostPath: the file is written, mended, and brought to another CA; a writer that fails disturbs nobody",
+    );
     logins_go_on_without_the_ca(&machine, &sts, &users, &site);
     told("with the CA's Secret gone logins go on, and with it back all is well");
     mappings_move_to_objects_and_back(&machine, &sts, &users, &site);
@@ -138,37 +143,13 @@ fn accounts() -> Accounts {
 }
 
 fn load_images(machine: &Machine, sts: &Sts) {
-    let operator =
-        Image::new("awsiam.test/awsiam:0.1.0", "/awsiam").executable("/awsiam", &image_binary()).unwrap();
+    let operator = operator_image().unwrap();
     let authenticator = authenticator::image(AUTHENTICATOR, sts.authority()).unwrap();
     for (name, image) in [("operator.tar", &operator), ("authenticator.tar", &authenticator)] {
         let archive = machine.folder().join(name);
         image.write(&archive).unwrap();
         machine.import_image(&archive).unwrap();
     }
-}
-
-/// As a person does it: the CRDs from the program, the operator from the chart.
-fn install(plane: &ControlPlane) {
-    let crds = Command::new(binary()).arg("crd").output().unwrap();
-    apply(plane, &String::from_utf8(crds.stdout).unwrap()).unwrap();
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
-    let mut helm = plane.helm().unwrap();
-    helm.args(["install", "awsiam"]).arg(chart).args([
-        "--namespace",
-        "awsiam-system",
-        "--create-namespace",
-        "--wait",
-    ]);
-    for value in [
-        "localCluster.namespace=default,localCluster.name=prod",
-        "image.repository=awsiam.test/awsiam,image.tag=0.1.0,resync=5s",
-        "authenticator.allowedImagePrefixes={awsiam.test/}",
-    ] {
-        helm.args(["--set", value]);
-    }
-    let installed = helm.output().unwrap();
-    assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
 }
 
 fn apply_resources(plane: &ControlPlane, sts: &Sts) {
@@ -197,55 +178,6 @@ fn apply_resources(plane: &ControlPlane, sts: &Sts) {
             "iamAuthenticator": {"image": AUTHENTICATOR, "env": env}}});
     for manifest in [aws_auth, config, cluster] {
         apply(plane, &manifest.to_string()).unwrap();
-    }
-}
-
-/// The administrator's place: kubectl and awsiam with the administrator's kubeconfig.
-struct Site {
-    kubeconfig: PathBuf,
-    folder: PathBuf,
-}
-
-impl Site {
-    fn awsiam(&self, words: &[&str]) -> String {
-        let output =
-            Command::new(binary()).args(words).arg("--kubeconfig").arg(&self.kubeconfig).output().unwrap();
-        assert!(output.status.success(), "awsiam {words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn kubectl(&self, words: &[&str]) -> String {
-        let (code, out, error) = self.try_kubectl(words);
-        assert!(code, "kubectl {words:?}: {error}");
-        out
-    }
-
-    fn try_kubectl(&self, words: &[&str]) -> (bool, String, String) {
-        let program = awsiam_tests::control_plane::kubectl_program().unwrap();
-        let output =
-            Command::new(program).arg("--kubeconfig").arg(&self.kubeconfig).args(words).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout), text(&output.stderr))
-    }
-
-    /// Waits for a condition of the Cluster.
-    fn condition(&self, kind: &str, status: &str, reason: &str) {
-        let end = Instant::now() + DEADLINE;
-        let path =
-            format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")]['status','reason','message']}}");
-        loop {
-            let said = self.kubectl(&["get", "clusters.anywhere.eks.amazonaws.com", "prod", "-o", &path]);
-            if said.starts_with(&format!("{status} {reason}")) {
-                return;
-            }
-            if Instant::now() > end {
-                let pods = self.try_kubectl(&["describe", "pods", "-A"]).1;
-                let logs =
-                    self.try_kubectl(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=40"]).1;
-                panic!("waited for {kind}={status} ({reason}); there is {said}\n{logs}\n{pods}");
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
     }
 }
 
@@ -395,7 +327,8 @@ async fn the_leaf_is_renewed(machine: &Machine, sts: &Sts, users: &Users, site: 
         !gap.is_zero(),
         "the pods were not restarted: {}\n{}",
         site.kubectl(&["-n", "kube-system", "get", "pods,daemonsets", "-o", "wide"]),
-        site.try_kubectl(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=30"]).1
+        site.try_kubectl(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=30"])
+            .unwrap_or_default()
     );
     site.condition("AuthenticatorReady", "True", "RolledOut");
     gap
@@ -455,7 +388,8 @@ fn mappings_move_to_objects_and_back(machine: &Machine, sts: &Sts, users: &Users
     assert_eq!(listed.lines().count(), 3, "{listed}");
     refer("team");
     wait("the end of the move back", &|| {
-        site.try_kubectl(&["get", "iamidentitymappings.iamauthenticator.k8s.aws", "-o", "name"]).1.is_empty()
+        let names = ["get", "iamidentitymappings.iamauthenticator.k8s.aws", "-o", "name"];
+        site.try_kubectl(&names).unwrap_or_default().is_empty()
     });
     site.condition("Ready", "True", "Ready");
     is("alice", "alice");

@@ -74,7 +74,8 @@ pub enum AuthenticatorMode {
 pub struct ApiServer {
     /// Auto: KubeadmControlPlane where Cluster API has one of this cluster's name, else Manual.
     /// KubeadmControlPlane: the webhook file and flag are added to it, which replaces the control-plane
-    /// machines one by one. HostPath: as Manual, and the file is written on control-plane nodes.
+    /// machines one by one. HostPath: as Manual, and a DaemonSet of its own keeps the file
+    /// /etc/kubernetes/awsiam/token-webhook.yaml on control-plane nodes that exist.
     /// Manual: an administrator sets what "awsiam control-plane" prints. What was chosen stays.
     pub rollout: Rollout,
 }

@@ -78,7 +78,7 @@ pub struct EntryCounts {
 }
 
 /// What became of one AWSIamConfig on this target.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigStatus {
     /// Name of the AWSIamConfig.
@@ -100,7 +100,7 @@ pub struct ConfigStatus {
 }
 
 /// Numbers of mappings of one AWSIamConfig on one target.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConfigCounts {
     /// Mappings that it asks for, rejected rows left out.
@@ -114,7 +114,7 @@ pub struct ConfigCounts {
 }
 
 /// The state of a referenced AWSIamConfig, in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ConfigStateName {
     /// It was read and its mappings count.
     #[default]

@@ -68,6 +68,8 @@ pub mod reasons {
     pub const CRD_LACKS_FIELDS: &str = "CRDLacksFields";
     /// The Cluster, or an AWSIamConfig, says suspend: true.
     pub const SUSPENDED: &str = "Suspended";
+    /// An administrator has ended our ownership of the target.
+    pub const RELEASED: &str = "Released";
     /// The operator only observes.
     pub const OBSERVE_ONLY: &str = "ObserveOnly";
     /// `identityProviderRefs` is absent: what was granted stays as it is.
@@ -168,8 +170,10 @@ pub mod reasons {
     pub const WEBHOOK_UNREACHABLE: &str = "WebhookUnreachable";
     /// The API server does not trust what answers.
     pub const WEBHOOK_NOT_TRUSTED: &str = "WebhookNotTrusted";
-    /// This version does not carry that rollout out.
-    pub const ROLLOUT_NOT_SUPPORTED: &str = "RolloutNotSupported";
+    /// The API server's file is not kept on every control-plane node.
+    pub const WEBHOOK_FILE_NOT_WRITTEN: &str = "WebhookFileNotWritten";
+    /// Another way is asked for, and our change is still in the KubeadmControlPlane.
+    pub const CONTROL_PLANE_EDIT_LEFT: &str = "ControlPlaneEditLeft";
     /// The Secret is there and right.
     pub const WRITTEN: &str = "Written";
     /// The target is being cleaned because the Cluster goes.

@@ -12,6 +12,9 @@ pub const CLUSTER_KIND: &str = "Cluster";
 /// Field manager of everything that awsiam writes.
 pub const FIELD_MANAGER: &str = awsiam_core::history::OPERATOR;
 
+/// Field manager of what an administrator writes with the command line.
+pub const COMMAND_LINE_MANAGER: &str = awsiam_core::history::COMMAND_LINE;
+
 /// Finalizer of a Cluster; there only while `deletionPolicy` is `Delete`.
 pub const CLUSTER_FINALIZER: &str = "awsiam-operator.dev/cluster";
 /// Finalizer of an AWSIamConfig; there while a Cluster refers to it.
@@ -24,6 +27,9 @@ pub const ALLOW_LAST_ADMIN_REMOVAL: &str = "awsiam-operator.dev/allow-last-admin
 pub const TAKE_OVER: &str = "awsiam-operator.dev/take-over";
 /// On a Cluster that is being deleted: `true` lets it go without cleaning its target.
 pub const GIVE_UP_TARGET: &str = "awsiam-operator.dev/give-up-target";
+/// On a Cluster: there, with any value: our ownership of its target was ended on purpose (`awsiam release`), and nothing
+/// is written to the target or held by a finalizer until the annotation is removed.
+pub const RELEASED: &str = "awsiam-operator.dev/released";
 /// On a Cluster of mode External: the backends that its authenticator runs with, as its flag names them, such as
 /// `CRD,EKSConfigMap`. An administrator says so, because nobody else can tell.
 pub const AUTHENTICATOR_BACKENDS: &str = "awsiam-operator.dev/authenticator-backends";

@@ -125,7 +125,7 @@ fn unresolved(name: &str, state: ConfigState) -> DesiredConfig {
         uid: String::new(),
         generation: 0,
         state,
-        mappings: vec![],
+        mappings: Arc::default(),
         refused: vec![],
     }
 }
@@ -156,7 +156,7 @@ fn resolve_one(
     if config.state == ConfigState::Usable && judged.suspend {
         config.state = ConfigState::Suspended;
     }
-    config.mappings.clone_from(&judged.mappings);
+    config.mappings = judged.mappings.clone();
     config.refused.clone_from(&judged.refused);
     config
 }
@@ -167,7 +167,7 @@ fn resolve_one(
 pub struct Judged {
     settings: Result<Settings, String>,
     suspend: bool,
-    mappings: Vec<DesiredMapping>,
+    mappings: Arc<[DesiredMapping]>,
     refused: Vec<RefusedRow>,
     findings: Vec<Finding>,
 }
@@ -189,7 +189,7 @@ impl Judged {
         Self {
             settings: read_settings(name, spec),
             suspend: spec.suspend,
-            mappings,
+            mappings: mappings.into(),
             refused,
             findings: validate(spec),
         }

@@ -166,6 +166,17 @@ pub fn undo(object: &Value) -> Decision {
     Decision::Edit(Box::new(Edit { object, operations, message, replaces_machines }))
 }
 
+/// The change of [`undo`] as a command for an administrator; `None` where there is nothing to take out, or no command
+/// would do.
+#[must_use]
+pub fn undo_by_hand(object: &Value) -> Option<String> {
+    match undo(object) {
+        Decision::InPlace => None,
+        Decision::Edit(edit) => Some(by_hand::command(object, found::readable(object)?, &edit.operations)),
+        Decision::Refused(refusal) => refusal.patch,
+    }
+}
+
 /// Whether we have edited it and not undone that: it carries our annotation.
 #[must_use]
 pub fn is_ours(object: &Value) -> bool {

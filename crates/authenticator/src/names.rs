@@ -7,6 +7,9 @@ pub const NAMESPACE: &str = "kube-system";
 pub const NAME: &str = "aws-iam-authenticator";
 /// Secret with the serving certificate.
 pub const SERVING_SECRET: &str = "aws-iam-authenticator-serving";
+/// DaemonSet of rollout HostPath, and the [`POD_LABEL`] of its pods: apart from the authenticator's, which must not
+/// notice what becomes of it.
+pub const WEBHOOK_FILE: &str = "awsiam-webhook-file";
 /// Cluster-scoped rights that only backend CRD needs.
 pub const CRD_ROLE: &str = "awsiam:aws-iam-authenticator";
 

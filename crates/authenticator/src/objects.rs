@@ -3,6 +3,7 @@
 
 mod daemon_set;
 mod rights;
+mod webhook_file;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use self::daemon_set::{PROBE, backend_mode, backends_of, default_resources, parse_backends};
+pub use self::webhook_file::{WEBHOOK_KUBECONFIG, webhook_file};
 use crate::certificate::{Leaf, sha256};
 use crate::facts::Facts;
 use crate::names::{CA_SHA256, MANAGED_BY, MANAGER, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET};
@@ -113,12 +115,12 @@ fn namespaced(name: &str) -> ObjectMeta {
 
 /// Metadata of an object of ours without a namespace.
 fn cluster_wide(name: &str) -> ObjectMeta {
-    ObjectMeta { name: Some(name.to_owned()), labels: Some(labels()), ..ObjectMeta::default() }
+    ObjectMeta { name: Some(name.to_owned()), labels: Some(labels(NAME)), ..ObjectMeta::default() }
 }
 
-/// Labels of everything of ours.
-fn labels() -> BTreeMap<String, String> {
-    BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned()), (POD_LABEL.to_owned(), NAME.to_owned())])
+/// Labels of everything of ours: what it belongs to, and that it is ours.
+fn labels(of: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned()), (POD_LABEL.to_owned(), of.to_owned())])
 }
 
 impl Objects {

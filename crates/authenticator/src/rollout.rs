@@ -65,8 +65,8 @@ pub enum Fault {
     ImagePull,
     /// The pod has no node.
     NotScheduled,
-    /// The node's clock is behind that of the API server: tokens and certificates look as if they were from
-    /// the future.
+    /// The node's clock is behind that of the API server, or ahead of it: tokens and certificates look as if they were
+    /// from the future, or too old.
     ClockOff,
     /// The authenticator runs, and the probe can't load the mappings as it does.
     MappingsNotLoaded,
@@ -200,13 +200,33 @@ fn last_words(container: &ContainerStatus) -> String {
     }
 }
 
-/// A pod that its node says it started before the API server made it.
+/// Two things that can't be: a pod that its node says it started before the API server made it, and one that its node
+/// says it started after the API server had been told so. The API server's clock is that of its own node.
 fn clock_off(pod: &Pod) -> Option<(Fault, String)> {
     let made = pod.metadata.creation_timestamp.as_ref()?.0.as_second();
     let started = pod.status.as_ref()?.start_time.as_ref()?.0.as_second();
     let behind = made - started;
-    (behind > CLOCK_TOLERANCE)
-        .then(|| (Fault::ClockOff, format!("its clock is {behind} s behind the API server's")))
+    if behind > CLOCK_TOLERANCE {
+        return Some((Fault::ClockOff, format!("its clock is {behind} s behind the API server's")));
+    }
+    let ahead = last_start(pod).unwrap_or(started).max(started) - told_by_kubelet(pod)?;
+    (ahead > CLOCK_TOLERANCE)
+        .then(|| (Fault::ClockOff, format!("its clock is {ahead} s ahead of the API server's")))
+}
+
+/// When the API server last took in what the kubelet says of the pod, by its own clock.
+fn told_by_kubelet(pod: &Pod) -> Option<i64> {
+    let entries = pod.metadata.managed_fields.iter().flatten();
+    let of_kubelet = entries.filter(|entry| {
+        entry.manager.as_deref() == Some("kubelet") && entry.subresource.as_deref() == Some("status")
+    });
+    of_kubelet.filter_map(|entry| Some(entry.time.as_ref()?.0.as_second())).max()
+}
+
+/// When the newest of its containers started, by the node's clock.
+fn last_start(pod: &Pod) -> Option<i64> {
+    let running = containers(pod).filter_map(|container| container.state.as_ref()?.running.as_ref());
+    running.filter_map(|running| Some(running.started_at.as_ref()?.0.as_second())).max()
 }
 
 fn without_mappings(pod: &Pod) -> Option<(Fault, String)> {

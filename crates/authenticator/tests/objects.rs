@@ -14,7 +14,7 @@ use awsiam_authenticator::certificate::Leaf;
 use awsiam_authenticator::facts::Facts;
 use awsiam_authenticator::image::{ImagePolicy, choose};
 use awsiam_authenticator::kubeconfig::{Exec, UserKubeconfig, manifest, user, webhook};
-use awsiam_authenticator::objects::{default_resources, objects};
+use awsiam_authenticator::objects::{default_resources, objects, webhook_file};
 use awsiam_core::arn::Partition;
 use awsiam_core::desired::Backend;
 use k8s_openapi::api::core::v1::{EnvVar, Taint};
@@ -108,6 +108,36 @@ fn both_backends_in_china_with_taints_and_a_proxy() {
         ..facts("1.31")
     };
     is_stored("china-crd-1.31.yaml", &text(&facts));
+}
+
+#[test]
+fn the_writer_of_the_api_servers_file() {
+    let taints = [taint("dedicated", Some("control"), "NoSchedule")];
+    let made = webhook_file("registry.example.com/awsiam:0.1.0", &taints, &webhook(CA));
+    is_stored("webhook-file.yaml", &manifest(&serde_json::to_value(&made).unwrap()).unwrap());
+}
+
+/// Each sentence of what it promises, apart from its text.
+#[test]
+fn the_writer_sees_one_folder_of_the_node_and_nobody_to_talk_to() {
+    let made = webhook_file("registry.example.com/awsiam:0.1.0", &[], &webhook(CA));
+    let spec = made.spec.unwrap();
+    let pod = spec.template.spec.unwrap();
+    assert_eq!(pod.host_network, None);
+    assert_eq!(pod.automount_service_account_token, Some(false));
+    let volumes = pod.volumes.unwrap();
+    assert_eq!(volumes.len(), 1);
+    assert_eq!(volumes[0].host_path.as_ref().unwrap().path, "/etc/kubernetes/awsiam");
+    let [container] = &pod.containers[..] else { panic!("{:?}", pod.containers) };
+    let context = container.security_context.as_ref().unwrap();
+    assert_eq!(context.read_only_root_filesystem, Some(true));
+    assert_eq!(context.allow_privilege_escalation, Some(false));
+    assert_eq!(context.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
+    // The authenticator's DaemonSet and its pods' watch don't know these pods.
+    let authenticator = objects(&facts("1.36"), &leaf(), CA).daemon_set.spec.unwrap();
+    let labels = spec.template.metadata.unwrap().labels.unwrap();
+    let selected = authenticator.selector.match_labels.unwrap();
+    assert!(selected.iter().any(|(key, value)| labels.get(key) != Some(value)), "{labels:?}");
 }
 
 #[test]

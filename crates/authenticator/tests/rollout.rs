@@ -147,6 +147,34 @@ fn a_clock_that_is_behind_is_told() {
 }
 
 #[test]
+fn a_clock_that_is_ahead_is_told_by_what_the_api_server_was_told_before() {
+    let told = |started: &str, told: &str, manager: &str| {
+        let running = json!({"running": {"startedAt": started}});
+        let status = json!({"startTime": "2026-11-23T12:00:01Z",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [container("aws-iam-authenticator", true, &running, &json!({}))]});
+        let mut pod = pod("a", &status);
+        let entry =
+            json!([{"manager": manager, "operation": "Update", "subresource": "status", "time": told}]);
+        pod.metadata.managed_fields = serde_json::from_value(entry).unwrap();
+        pod
+    };
+    let (what, detail) = fault(told("2026-11-23T12:10:00Z", "2026-11-23T12:05:00Z", "kubelet"));
+    assert_eq!(what, Fault::ClockOff);
+    assert!(detail.contains("300 s ahead of"), "{detail}");
+    // A pod that started long after it was made is none: it may have waited for its node or its image.
+    let ready = Readiness::Ready { nodes: 1 };
+    for (started, at, manager) in [
+        ("2026-11-23T12:10:00Z", "2026-11-23T12:10:01Z", "kubelet"),
+        ("2026-11-23T12:10:30Z", "2026-11-23T12:10:00Z", "kubelet"),
+        ("2026-11-23T12:10:00Z", "2026-11-23T12:05:00Z", "somebody"),
+    ] {
+        let pod = told(started, at, manager);
+        assert_eq!(said(&daemon_set(&status(1, 1, 1)), &[pod], &["a"]), ready, "{started} {at} {manager}");
+    }
+}
+
+#[test]
 fn an_authenticator_that_runs_without_mappings_is_not_ready() {
     let running = json!({"running": {}});
     let statuses = json!({

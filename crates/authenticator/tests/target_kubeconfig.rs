@@ -2,6 +2,8 @@
 //! stands in it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+use std::fmt::Write as _;
+
 use awsiam_authenticator::certificate::Authority;
 use awsiam_authenticator::target_kubeconfig::{Credentials, MAX_BYTES, TargetKubeconfig, judge};
 use base64::Engine;
@@ -265,9 +267,7 @@ fn a_text_that_is_no_single_document_is_refused_by_its_place() {
     // A bomb of aliases.
     let mut bomb = "a0: &a0 [SECRET]\n".to_owned();
     for n in 1..40 {
-        let before = n - 1;
-        let line = format!("a{n}: &a{n} [*a{before}, *a{before}, *a{before}, *a{before}]\n");
-        bomb.push_str(&line);
+        writeln!(bomb, "a{n}: &a{n} [*a{p}, *a{p}, *a{p}, *a{p}]", p = n - 1).unwrap();
     }
     assert!(refused(&bomb).starts_with("it can't be read as YAML"));
 }

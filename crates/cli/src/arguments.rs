@@ -8,7 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::verb::{
-    completions, control_plane, controller, crd, diff, kubeconfig, man, probe_mappings, render, validate,
+    check, completions, control_plane, controller, crd, diff, explain, export, get, history, import,
+    kubeconfig, man, probe_mappings, release, render, rollback, validate, write_webhook_file,
 };
 
 /// Version and commit.
@@ -33,11 +34,21 @@ enum Verb {
     Validate(validate::Arguments),
     Render(render::Arguments),
     Diff(diff::Arguments),
+    Get(get::Arguments),
+    Explain(explain::Arguments),
+    Import(import::Arguments),
+    History(history::Arguments),
+    Rollback(rollback::Arguments),
+    Check(check::Arguments),
+    Release(release::Arguments),
+    Export(export::Arguments),
     Kubeconfig(kubeconfig::Arguments),
     ControlPlane(control_plane::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
     ProbeMappings(probe_mappings::Arguments),
+    #[command(hide = true)]
+    WriteWebhookFile(write_webhook_file::Arguments),
     #[command(hide = true)]
     Man(man::Arguments),
 }
@@ -66,10 +77,19 @@ pub(crate) fn run() -> ExitCode {
             Verb::Validate(arguments) => validate::run(arguments),
             Verb::Render(arguments) => render::run(arguments),
             Verb::Diff(arguments) => diff::run(arguments),
+            Verb::Get(arguments) => get::run(arguments),
+            Verb::Explain(arguments) => explain::run(arguments),
+            Verb::Import(arguments) => import::run(arguments),
+            Verb::History(arguments) => history::run(arguments),
+            Verb::Rollback(arguments) => rollback::run(arguments),
+            Verb::Check(arguments) => check::run(arguments),
+            Verb::Release(arguments) => release::run(arguments),
+            Verb::Export(arguments) => export::run(arguments),
             Verb::Kubeconfig(arguments) => kubeconfig::run(arguments),
             Verb::ControlPlane(arguments) => control_plane::run(arguments),
             Verb::Completions(arguments) => completions::run(arguments),
             Verb::ProbeMappings(arguments) => Ok(probe_mappings::run(arguments)),
+            Verb::WriteWebhookFile(arguments) => Ok(write_webhook_file::run(arguments)),
             Verb::Man(arguments) => man::run(arguments),
         }
     });

@@ -56,7 +56,7 @@ fn of_config(config: &Object<'_, AWSIamConfigSpec>, policy: &Policy) -> Vec<Find
     let mut resolution = resolve(Some(&[reference]), |_| ConfigLookup::Found(Box::new(found.clone())));
     let mut findings = together(config, resolution.findings.remove(&manifest.name).unwrap_or_default());
     if let Refs::Listed(configs) = &resolution.refs {
-        let rows = configs.iter().flat_map(|config| &config.mappings);
+        let rows = configs.iter().flat_map(|config| config.mappings.iter());
         findings.extend(rows.filter_map(|row| privilege(manifest, row, policy)));
     }
     findings

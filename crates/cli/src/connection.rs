@@ -84,6 +84,18 @@ impl ConnectionArguments {
     }
 }
 
+/// Runs what asks a cluster.
+///
+/// # Errors
+/// [`ConnectionError::Runtime`]
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, ConnectionError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ConnectionError::Runtime)?;
+    Ok(runtime.block_on(future))
+}
+
 /// A client for a configuration.
 ///
 /// # Errors

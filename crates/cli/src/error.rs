@@ -5,11 +5,16 @@ use thiserror::Error;
 use crate::connection::ConnectionError;
 use crate::current::CurrentError;
 use crate::files::FileError;
+use crate::management::LiveError;
 use crate::selection::SelectionError;
 use crate::verb::control_plane::ControlPlaneError;
 use crate::verb::diff::DiffError;
+use crate::verb::explain::ExplainError;
+use crate::verb::import::ImportError;
 use crate::verb::kubeconfig::KubeconfigError;
+use crate::verb::release::ReleaseError;
 use crate::verb::render::authenticator::AuthenticatorError;
+use crate::verb::rollback::RollbackError;
 
 /// Why a verb could not do its work.
 #[derive(Debug, Error)]
@@ -32,9 +37,24 @@ pub(crate) enum Error {
     /// The way to a cluster.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
+    /// What a live cluster says.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The live comparison.
     #[error(transparent)]
     Diff(#[from] DiffError),
+    /// Who somebody is.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
+    /// What can be declared.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// An earlier content.
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
+    /// The end of our ownership.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
     /// The user kubeconfig.
     #[error(transparent)]
     Kubeconfig(#[from] KubeconfigError),

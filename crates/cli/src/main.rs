@@ -1,6 +1,7 @@
 //! `awsiam`: the operator and its command line in one program. Hands over to the verb, and nothing else.
 
 mod arguments;
+mod ask;
 mod checks;
 mod connection;
 mod current;
@@ -8,6 +9,7 @@ mod error;
 mod files;
 mod finding;
 mod images;
+mod management;
 mod manifests;
 mod object;
 mod paint;
@@ -16,7 +18,11 @@ mod planned;
 mod privileges;
 mod schema;
 mod selection;
+mod survey;
+mod table;
+mod target;
 mod verb;
+mod whole;
 
 use std::process::ExitCode;
 

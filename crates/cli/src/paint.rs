@@ -19,6 +19,12 @@ impl Paint {
         Self { is_on: std::io::stderr().is_terminal() && is_wanted() }
     }
 
+    /// Without colour.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { is_on: false }
+    }
+
     pub(crate) fn red(self, text: &str) -> String {
         self.dress("31", text)
     }

@@ -226,7 +226,7 @@ fn why(reason: &Reason) -> &'static str {
     }
 }
 
-fn blocked_words(blocked: &Blocked) -> String {
+pub(crate) fn blocked_words(blocked: &Blocked) -> String {
     match blocked {
         Blocked::TargetClaimed { owner } => format!(
             "aws-auth is managed for {owner}. Name that Cluster (--cluster), or, if it is gone for good, annotate yours with {}=true",

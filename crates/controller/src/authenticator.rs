@@ -12,6 +12,7 @@ mod kubeconfig;
 mod reads;
 mod removal;
 mod seen;
+mod webhook_file;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! The second, small reconciler: gives each AWSIamConfig its status from the Clusters that refer to it,
 //! and holds it with a finalizer while one does. It has no access to targets.
 
+mod concerned;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
 use tokio::time::Instant;
 
 use crate::error::{Error, backoff, caught};
@@ -31,6 +33,8 @@ use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
 use crate::report::counted;
 use crate::target::Target;
+
+pub(crate) use concerned::Concerned;
 
 /// A status is written at most so often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -49,23 +53,6 @@ pub(crate) fn referring(
 fn refers_to(cluster: &Cluster, name: &str) -> bool {
     let refs = cluster.spec.identity_provider_refs.iter().flatten();
     refs.into_iter().any(|r| r.kind == AWS_IAM_CONFIG_KIND && r.name == name)
-}
-
-/// The AWSIamConfigs whose status may change with a Cluster: those it refers to, and those it referred
-/// to when its status was last written.
-pub(crate) fn concerned(guard: &DeserializeGuard<Cluster>) -> Vec<ObjectRef<DeserializeGuard<AWSIamConfig>>> {
-    let Ok(cluster) = &guard.0 else { return Vec::new() };
-    let namespace = cluster.namespace().unwrap_or_default();
-    let named = cluster
-        .spec
-        .identity_provider_refs
-        .iter()
-        .flatten()
-        .filter(|r| r.kind == AWS_IAM_CONFIG_KIND)
-        .map(|r| r.name.clone());
-    let reported = cluster.status.iter().flat_map(|status| status.configs.iter().map(|c| c.name.clone()));
-    let all: std::collections::BTreeSet<String> = named.chain(reported).collect();
-    all.into_iter().map(|name| ObjectRef::new(&name).within(&namespace)).collect()
 }
 
 /// One look at one AWSIamConfig. A panic in it is an error like others and stops nobody else.
@@ -122,7 +109,9 @@ pub(crate) fn retry(
 /// set where nothing is written to the target either.
 async fn hold(operator: &Operator, config: &AWSIamConfig, clusters: &[&Cluster]) -> Result<(), Error> {
     let held = hands_off::has_finalizer(config, CONFIG_FINALIZER);
-    let served = clusters.iter().any(|cluster| operator.targets.is_served(*cluster));
+    let served = clusters
+        .iter()
+        .any(|cluster| operator.targets.is_served(*cluster) && !hands_off::is_released(*cluster));
     let paused = config.spec.suspend
         || clusters.iter().all(|cluster| Pause::of(cluster, operator.options.observe_only).is_some());
     let going = config.metadata.deletion_timestamp.is_some();
@@ -295,7 +284,7 @@ fn rows(config: &AWSIamConfig, policy: &Policy) -> (usize, Vec<RejectedMapping>)
         })
         .collect();
     let mut accepted = 0;
-    for row in desired.into_iter().flat_map(|config| &config.mappings) {
+    for row in desired.into_iter().flat_map(|config| config.mappings.iter()) {
         match policy.check(&namespace, &row.mapping) {
             Ok(()) => accepted += 1,
             Err(refusal) => rejected.push(RejectedMapping {

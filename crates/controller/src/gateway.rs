@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use awsiam_api::names::{FIELD_MANAGER, IDENTITY_MAPPING_KIND};
+use awsiam_api::names::{COMMAND_LINE_MANAGER, FIELD_MANAGER, IDENTITY_MAPPING_KIND};
 use awsiam_core::identity_mappings::Deletion;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{
@@ -23,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Writes to one API server.
 #[derive(Debug)]
 pub struct Gateway {
+    /// The field manager of what is written.
+    manager: &'static str,
     /// For tests: how many writes are left before one never returns.
     left: Option<AtomicU64>,
 }
@@ -31,7 +33,13 @@ impl Gateway {
     /// A gateway; `hang_after_writes` is for tests, see [`crate::Options`].
     #[must_use]
     pub fn new(hang_after_writes: Option<u64>) -> Self {
-        Self { left: hang_after_writes.map(AtomicU64::new) }
+        Self { manager: FIELD_MANAGER, left: hang_after_writes.map(AtomicU64::new) }
+    }
+
+    /// The gateway of an administrator at the command line, whose writes the operator tells from its own.
+    #[must_use]
+    pub fn by_hand() -> Self {
+        Self { manager: COMMAND_LINE_MANAGER, left: None }
     }
 
     /// Lets a write pass; what writes otherwise than through this type (Events) asks here first.
@@ -65,7 +73,7 @@ impl Gateway {
     /// [`Error::Write`]; a 409 among them means that somebody else was faster.
     pub(crate) async fn replace(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
         let (api, name) = config_maps(client, config_map);
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         self.send("update", format!("ConfigMap {name}"), api.replace(&name, &params, config_map)).await
     }
 
@@ -75,7 +83,7 @@ impl Gateway {
     /// [`Error::Write`].
     pub(crate) async fn create(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
         let (api, name) = config_maps(client, config_map);
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         self.send("create", format!("ConfigMap {name}"), api.create(&params, config_map)).await
     }
 
@@ -88,7 +96,7 @@ impl Gateway {
         api: &Api<DynamicObject>,
         object: &DynamicObject,
     ) -> Result<DynamicObject, Error> {
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         self.send("create", mapping(object.metadata.name.as_deref()), api.create(&params, object)).await
     }
 
@@ -102,7 +110,7 @@ impl Gateway {
         object: &DynamicObject,
     ) -> Result<DynamicObject, Error> {
         let name = object.metadata.name.as_deref();
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         let replace = api.replace(name.unwrap_or_default(), &params, object);
         self.send("update", mapping(name), replace).await
     }
@@ -147,7 +155,7 @@ impl Gateway {
         K::DynamicType: Default,
     {
         let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams::apply(self.manager).force();
         self.send("apply", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
     }
 
@@ -166,7 +174,7 @@ impl Gateway {
         K::DynamicType: Default,
     {
         let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
-        let params = PatchParams::apply(FIELD_MANAGER);
+        let params = PatchParams::apply(self.manager);
         self.send("make", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
     }
 
@@ -182,7 +190,7 @@ impl Gateway {
         let name = object.metadata.name.clone().unwrap_or_default();
         let kind = object.types.as_ref().map_or_else(String::new, |types| types.kind.clone());
         let what = format!("{kind} {}/{name}", object.metadata.namespace.as_deref().unwrap_or_default());
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         self.send("update", what, api.replace(&name, &params, object)).await.map(drop)
     }
 
@@ -220,7 +228,31 @@ impl Gateway {
         K::DynamicType: Default,
     {
         let patch = serde_json::json!({"metadata": {"annotations": {annotation: value}}});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
+        let what = format!("an annotation of {} {name}", K::kind(&K::DynamicType::default()));
+        self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
+    }
+
+    /// Sets one annotation, conditionally on the resourceVersion of the object.
+    ///
+    /// # Errors
+    /// [`Error::Write`]; a 409 among them means that somebody else was faster.
+    pub(crate) async fn annotate_version<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        resource_version: Option<&str>,
+        annotation: &str,
+        value: &str,
+    ) -> Result<(), Error>
+    where
+        K: Resource + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let patch = serde_json::json!({
+            "metadata": {"resourceVersion": resource_version, "annotations": {annotation: value}},
+        });
+        let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
         let what = format!("an annotation of {} {name}", K::kind(&K::DynamicType::default()));
         self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
@@ -246,7 +278,7 @@ impl Gateway {
             "status": status,
         });
         let what = format!("status of {} {name}", K::kind(&dynamic));
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams::apply(self.manager).force();
         self.send("apply", what, api.patch_status(name, &params, &Patch::Apply(&patch))).await.map(drop)
     }
 
@@ -267,7 +299,7 @@ impl Gateway {
     {
         let patch =
             serde_json::json!({"metadata": {"resourceVersion": resource_version, "finalizers": finalizers}});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
         let what = format!("the finalizers of {} {name}", K::kind(&K::DynamicType::default()));
         self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }

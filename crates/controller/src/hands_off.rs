@@ -2,7 +2,7 @@
 //! told us to wait. Pure predicates over the objects.
 
 use awsiam_api::Cluster;
-use awsiam_api::names::{EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED};
+use awsiam_api::names::{EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED, RELEASED};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 
@@ -15,6 +15,11 @@ pub(crate) fn is_eks_anywheres(config_map: &ConfigMap) -> bool {
 /// Whether an object has a finalizer.
 pub(crate) fn has_finalizer(object: &impl ResourceExt, name: &str) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == name)
+}
+
+/// Whether an administrator has ended our ownership of a Cluster's target: then nothing is planned, written or held.
+pub(crate) fn is_released(cluster: &impl ResourceExt) -> bool {
+    cluster.annotations().contains_key(RELEASED)
 }
 
 /// Why plans for a Cluster are made and reported, but not carried out.

@@ -1,5 +1,5 @@
 //! The history records of a target: ConfigMaps `aws-auth-history-0…9`, read once and then kept in mind,
-//! since nobody else writes them. Which record goes where is decided in `awsiam_core::history`.
+//! since hardly anybody else writes them. Which record goes where is decided in `awsiam_core::history`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -75,10 +75,11 @@ impl History {
         let reads = (0..SLOTS).map(async |slot| {
             let name = record_name(slot);
             let read = self.api.get_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
-            Ok::<_, Error>(read.and_then(|config_map| parse(slot, &config_map)))
+            Ok::<_, Error>(read.and_then(|config_map| recorded(slot, &config_map)))
         });
-        let records: Vec<Option<Record>> = stream::iter(reads).buffered(self.at_once).try_collect().await?;
-        let records: Arc<Vec<Record>> = Arc::new(records.into_iter().flatten().collect());
+        let records: Vec<Option<Recorded>> = stream::iter(reads).buffered(self.at_once).try_collect().await?;
+        let records: Vec<Record> = records.into_iter().flatten().map(|recorded| recorded.record).collect();
+        let records = Arc::new(records);
         self.keep(records.clone());
         Ok(records)
     }
@@ -104,16 +105,36 @@ impl History {
         let data = config_map.data.clone().unwrap_or_default();
         let ledger = config_map.annotations().get(ledger::ANNOTATION).cloned();
         let _writing = self.writing.lock().await;
-        let records = self.records().await?;
+        let mut records = self.records().await?;
         if !ring::needs_record(&records, &data, ledger.as_deref()) {
             return Ok(());
         }
-        let (slot, revision) = ring::next(&records);
+        let (mut slot, mut revision) = ring::next(&records);
+        if !self.is_as_known(slot, &records).await? {
+            *self.records.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            records = self.records().await?;
+            if !ring::needs_record(&records, &data, ledger.as_deref()) {
+                return Ok(());
+            }
+            (slot, revision) = ring::next(&records);
+        }
         let record = Record::new(slot, revision, data, ledger, writer);
         gateway.apply(&self.api, &record_name(slot), &render(&record)).await?;
         let kept = records.iter().filter(|r| r.slot != slot).cloned();
         self.keep(Arc::new(kept.chain([record]).collect()));
         Ok(())
+    }
+}
+
+impl History {
+    /// Whether the slot that is to be written holds what we know. An administrator who restores a content records the
+    /// one before, too, and takes the very slot that we would take.
+    async fn is_as_known(&self, slot: usize, records: &[Record]) -> Result<bool, Error> {
+        let name = record_name(slot);
+        let read = self.api.get_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
+        let there = read.and_then(|config_map| recorded(slot, &config_map));
+        let known = records.iter().find(|record| record.slot == slot);
+        Ok(there.map(|there| there.record.revision) == known.map(|known| known.revision))
     }
 }
 
@@ -125,12 +146,24 @@ pub fn holds(records: &[Record], config_map: &ConfigMap) -> bool {
     !ring::needs_record(records, config_map.data.as_ref().unwrap_or(&none), ledger)
 }
 
-fn parse(slot: usize, config_map: &ConfigMap) -> Option<Record> {
+/// A record as it lies in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// What it holds.
+    pub record: Record,
+    /// When that content was seen, RFC 3339; empty where nobody says.
+    pub seen: String,
+}
+
+/// Reads the ConfigMap of a slot; none if it is no record.
+#[must_use]
+pub fn recorded(slot: usize, config_map: &ConfigMap) -> Option<Recorded> {
     let annotations = config_map.annotations();
     let revision = annotations.get(REVISION)?.parse().ok()?;
     let writer = annotations.get(WRITER).cloned().unwrap_or_default();
     let data = config_map.data.clone().unwrap_or_default();
-    Some(Record::new(slot, revision, data, annotations.get(LEDGER).cloned(), writer))
+    let record = Record::new(slot, revision, data, annotations.get(LEDGER).cloned(), writer);
+    Some(Recorded { record, seen: annotations.get(SEEN).cloned().unwrap_or_default() })
 }
 
 fn render(record: &Record) -> ConfigMap {

@@ -2,7 +2,9 @@
 //! report; what is to happen is decided in `awsiam-core`, this crate carries it out.
 
 mod authenticator;
+pub mod by_hand;
 pub mod config_status;
+mod content;
 mod crd_gate;
 pub mod error;
 mod events;
@@ -27,3 +29,4 @@ pub use awsiam_authenticator::image::ImagePolicy;
 pub use error::{Error, StartError, words};
 pub use operator::run;
 pub use options::{LocalCluster, Options};
+pub use targets::remote_client;

@@ -176,9 +176,10 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let cluster_touched = Arc::new(Notify::new());
     let notify = cluster_touched.clone();
     let namespaces = options.watch_namespaces.clone();
-    let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, move |cluster| {
+    let mut concerned = config_status::Concerned::default();
+    let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, move |event| {
         notify.notify_one();
-        for config in config_status::concerned(cluster) {
+        for config in concerned.changed(event) {
             // The queue ends only when the operator does.
             drop(to_configs.send(config));
         }

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use awsiam_api::names::{CLUSTER_FINALIZER, EKS_ANYWHERE_FINALIZER, GIVE_UP_TARGET};
 use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy, TargetKind};
-use awsiam_core::ledger;
 use awsiam_core::plan::{self, Blocked, Note, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, ObjectMeta};
+use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -22,6 +21,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::authenticator;
+use crate::content;
 use crate::error::{Error, backoff, caught};
 use crate::gateway;
 use crate::hands_off::{self, Pause};
@@ -30,7 +30,7 @@ use crate::identity_mappings::Found;
 use crate::observe::{self, Inputs};
 use crate::operator::Operator;
 use crate::reporter::{PassReport, Planned, Report};
-use crate::target::{NAME, NAMESPACE, Seen, Target};
+use crate::target::{Seen, Target};
 
 /// So often a pass reads again and plans again when other writers are faster, before it backs off.
 const ATTEMPTS: u32 = 8;
@@ -81,6 +81,11 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     }
     if let Some(lacking) = operator.gate.lacking() {
         operator.report(guard, PassReport::CrdLacksFields(lacking));
+        return Ok(operator.later());
+    }
+    if hands_off::is_released(guard.as_ref()) {
+        set_finalizer(operator, guard.as_ref(), false).await?;
+        operator.report(guard, PassReport::Released);
         return Ok(operator.later());
     }
     if guard.meta().deletion_timestamp.is_some() && is_given_up(guard.as_ref()) {
@@ -407,7 +412,7 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
     if !plan.has_write() {
         return Ok(());
     }
-    let wanted = wanted(planned.seen.as_deref(), plan);
+    let wanted = content::wanted(planned.seen.as_deref(), &plan.after);
     let written = if planned.seen.is_some() {
         operator.gateway.replace(target.client.clone(), &wanted).await?
     } else {
@@ -416,33 +421,6 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
     target.have_written(&written);
     operator.record_beside(target, Arc::new(written));
     Ok(())
-}
-
-/// The object to write: what was read, with the plan's data and ledger and nothing else changed.
-fn wanted(seen: Option<&ConfigMap>, plan: &Plan) -> ConfigMap {
-    let mut wanted = seen.cloned().unwrap_or_else(|| ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(NAME.to_owned()),
-            namespace: Some(NAMESPACE.to_owned()),
-            ..ObjectMeta::default()
-        },
-        ..ConfigMap::default()
-    });
-    // The server keeps the field managers of an object that comes without them.
-    wanted.metadata.managed_fields = None;
-    if wanted.data.is_some() || !plan.after.data.is_empty() {
-        wanted.data = Some(plan.after.data.clone());
-    }
-    match &plan.after.ledger {
-        Some(ledger) => {
-            let annotations = wanted.metadata.annotations.get_or_insert_default();
-            annotations.insert(ledger::ANNOTATION.to_owned(), ledger.clone());
-        }
-        None => {
-            wanted.metadata.annotations.iter_mut().for_each(|a| drop(a.remove(ledger::ANNOTATION)));
-        }
-    }
-    wanted
 }
 
 impl Operator {

@@ -1,6 +1,6 @@
 //! What a pass found, as the status of its Cluster: conditions, counts, findings. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use awsiam_api::cluster_status::{ConfigCounts, EntryCounts, FindingSeverity, MAX_FINDINGS};
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
@@ -29,6 +29,9 @@ const WAITS: &str = ". The Cluster is being deleted and waits for this. To let i
 
 /// What is said of a target that answers.
 const WATCHED: &str = "aws-auth is watched";
+
+/// What is said of a target that is no longer ours.
+const RELEASED_MESSAGE: &str = "an administrator has ended awsiam's ownership of this target (awsiam release): nothing is written to it, and nothing is held by a finalizer. To manage it again, remove the annotation awsiam-operator.dev/released from the Cluster";
 
 /// Conditions of parts that a Cluster may do without.
 const AUTHENTICATOR_PARTS: [&str; 3] =
@@ -136,6 +139,23 @@ pub(crate) fn status(
                 }
             }
             planned_status(planned, &mut status, now, generation);
+        }
+        PassReport::Released => {
+            // What was said of the target is not looked after any more.
+            status.conditions.clear();
+            status.entries = None;
+            status.configs.clear();
+            status.findings.clear();
+            status.findings_total = 0;
+            set_condition(
+                &mut status.conditions,
+                now,
+                generation,
+                conditions::AWS_AUTH_SYNCED,
+                Status::False,
+                reasons::RELEASED,
+                RELEASED_MESSAGE,
+            );
         }
         PassReport::EksAnywhere | PassReport::CrdLacksFields(_) => {}
     }
@@ -449,15 +469,18 @@ fn words(outcome: &Outcome) -> String {
 
 fn configs(planned: &Planned) -> Vec<ConfigStatus> {
     let Refs::Listed(configs) = &planned.inputs.resolution.refs else { return Vec::new() };
-    let outcomes = &planned.plan.outcomes;
+    let mut outcomes: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in &planned.plan.outcomes {
+        outcomes.entry(outcome.config.as_deref().unwrap_or_default()).or_default().push(outcome);
+    }
     let done = !planned.pending && planned.plan.blocked.is_none();
     configs
         .iter()
         .map(|config| {
+            let mine = outcomes.get(config.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             // By key: a mapping that moves has an outcome in each place.
             let of = |states: &[State]| {
-                let mine = outcomes.iter().filter(|o| o.config.as_ref() == Some(&config.name));
-                let counting = mine.filter(|o| states.contains(&o.state) && !is_on_its_way(o));
+                let counting = mine.iter().filter(|o| states.contains(&o.state) && !is_on_its_way(o));
                 counting.map(|outcome| &outcome.key).collect::<BTreeSet<_>>()
             };
             let number = |keys: BTreeSet<&Key>| i64::try_from(keys.len()).unwrap_or(i64::MAX);
@@ -465,11 +488,8 @@ fn configs(planned: &Planned) -> Vec<ConfigStatus> {
             if done {
                 synced.extend(of(&[State::Added, State::Changed, State::Repaired, State::Adopted]));
             }
-            let privileged = outcomes.iter().filter(|o| {
-                o.config.as_ref() == Some(&config.name)
-                    && o.state == State::Refused
-                    && matches!(o.reason, Reason::Privilege(_))
-            });
+            let privileged =
+                mine.iter().filter(|o| o.state == State::Refused && matches!(o.reason, Reason::Privilege(_)));
             let counting = config.mappings.len().saturating_sub(privileged.count());
             let refused_rows = i64::try_from(config.refused.len()).unwrap_or(i64::MAX);
             ConfigStatus {

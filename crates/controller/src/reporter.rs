@@ -112,6 +112,8 @@ pub(crate) enum PassReport {
     NoTarget(NoTarget),
     /// EKS Anywhere controls it.
     EksAnywhere,
+    /// An administrator has ended our ownership of its target.
+    Released,
     /// The CRD would drop our fields.
     CrdLacksFields(String),
     /// `aws-auth` of the local target has never been seen, and why.

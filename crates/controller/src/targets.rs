@@ -72,6 +72,13 @@ pub(crate) enum NoTarget {
     },
 }
 
+/// A client for the server of a kubeconfig that was judged, bounded as the operator's own; none if its certificates
+/// and key do not belong together.
+#[must_use]
+pub fn remote_client(judged: &awsiam_authenticator::target_kubeconfig::TargetKubeconfig) -> Option<Client> {
+    bounds::client(judged).ok()
+}
+
 /// The targets.
 pub(crate) struct Targets {
     local: Option<(LocalCluster, Arc<Target>)>,

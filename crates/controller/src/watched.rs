@@ -56,8 +56,10 @@ where
         let watched = Self { what: what.into(), store, state: state.clone() };
         let events = watcher::watcher(api, config)
             .backoff(TakeUpAgain::default())
-            // The label says whose an object is; who wrote which field takes memory.
-            .modify(|object| object.managed_fields_mut().clear())
+            // The label says whose an object is; who wrote which field takes memory. When is little, and of use.
+            .modify(|object| {
+                object.managed_fields_mut().iter_mut().for_each(|entry| entry.fields_v1 = None);
+            })
             .reflect(writer);
         let keep_up = events.for_each(move |event| {
             match event {

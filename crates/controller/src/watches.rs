@@ -13,7 +13,7 @@ use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::utils::Backoff;
-use kube::runtime::watcher::DefaultBackoff;
+use kube::runtime::watcher::{DefaultBackoff, Event};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -58,26 +58,22 @@ impl Backoff for TakeUpAgain {
     }
 }
 
-/// Clusters: all of them in the store, of these namespaces, or of all where none is named; in the stream those that changed otherwise than in their status.
-/// `touched` sees every change.
+/// Clusters: all of them in the store, of these namespaces, or of all where none is named; in the stream those that
+/// changed otherwise than in their status. `touched` sees every event when it is in the store.
 pub(crate) fn clusters<F>(
     client: Client,
     namespaces: &[String],
     touched: F,
 ) -> (Store<Guard<Cluster>>, impl Stream<Item = Result<Guard<Cluster>, watcher::Error>> + Send + use<F>)
 where
-    F: Fn(&Guard<Cluster>) + Send + 'static,
+    F: FnMut(&Event<Guard<Cluster>>) + Send + 'static,
 {
     let (store, writer) = reflector::store();
     let meant = predicates::generation
         .combine(predicates::finalizers)
         .combine(predicates::annotations)
         .combine(deletion::<Guard<Cluster>>);
-    let changes = reflected(client, namespaces, &store, writer, || ()).inspect(move |change| {
-        if let Ok(cluster) = change {
-            touched(cluster);
-        }
-    });
+    let changes = reflected(client, namespaces, &store, writer, touched);
     (store, changes.predicate_filter(meant, PredicateConfig::default()))
 }
 
@@ -95,8 +91,10 @@ pub(crate) fn configs(
     let (store, writer) = reflector::store();
     let meant =
         predicates::generation.combine(predicates::finalizers).combine(deletion::<Guard<AWSIamConfig>>);
-    let changes = reflected(client, namespaces, &store, writer, move || {
-        listed.send_replace(true);
+    let changes = reflected(client, namespaces, &store, writer, move |event: &Event<_>| {
+        if matches!(event, Event::InitDone) {
+            listed.send_replace(true);
+        }
     });
     (store, changes.predicate_filter(meant, PredicateConfig::default()))
 }
@@ -107,10 +105,10 @@ fn reflected<K, F>(
     namespaces: &[String],
     store: &Store<Guard<K>>,
     writer: Writer<Guard<K>>,
-    listed: F,
+    mut touched: F,
 ) -> impl Stream<Item = Result<Guard<K>, watcher::Error>> + Send + use<K, F>
 where
-    F: Fn() + Send + 'static,
+    F: FnMut(&Event<Guard<K>>) + Send + 'static,
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
         + DeserializeOwned
@@ -133,8 +131,8 @@ where
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .inspect(move |event| {
-            if matches!(event, Ok(watcher::Event::InitDone)) {
-                listed();
+            if let Ok(event) = event {
+                touched(event);
             }
         })
         .touched_objects()

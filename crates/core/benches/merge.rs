@@ -43,7 +43,7 @@ fn refs(entries: usize, revision: usize) -> Refs {
         uid: format!("uid-{number}"),
         generation: 1,
         state: ConfigState::Usable,
-        mappings: mappings.to_vec(),
+        mappings: mappings.into(),
         refused: Vec::new(),
     });
     Refs::Listed(configs.collect())

@@ -1,13 +1,15 @@
 //! What the AWSIamConfigs of one Cluster ask for, with every reference looked up.
 //! Plain data: `awsiam-api` makes it from the resources, the plan reads it. Nothing is decided here.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::mapping::{Key, Mapping};
 
 /// `spec.identityProviderRefs` of a Cluster. Absent and empty are different wishes: an absent list
 /// freezes what we own, only a list that is there and empty removes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refs {
     /// The field is not there.
     Absent,
@@ -16,7 +18,7 @@ pub enum Refs {
 }
 
 /// One referenced AWSIamConfig. A name that is not found is here too, with its state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredConfig {
     /// `metadata.name`, as the reference writes it.
     pub name: String,
@@ -27,7 +29,8 @@ pub struct DesiredConfig {
     /// Whether its mappings count, and why not.
     pub state: ConfigState,
     /// Its admissible mappings, each key once: mapRoles, then mapUsers, then mapAccounts.
-    pub mappings: Vec<DesiredMapping>,
+    /// Shared, because every pass has them and none changes them.
+    pub mappings: Arc<[DesiredMapping]>,
     /// Its rows that an admission rule refuses: an owned entry with such a key is frozen, not removed.
     pub refused: Vec<RefusedRow>,
 }

@@ -42,19 +42,19 @@ impl<'e, E: Borrow<Entry>> Effective<'e, E> {
     /// between which the authenticator chooses at random.
     #[must_use]
     pub fn answers(&self, arn: &str) -> Vec<Place> {
-        let arn = fold(arn);
-        if let Some((first, others)) = self.roles.get(&arn) {
-            return self.among(List::Roles, *first, others);
-        }
-        self.users
-            .get(&arn)
-            .map(|(first, others)| self.among(List::Users, *first, others))
-            .unwrap_or_default()
+        let folded = fold(arn);
+        let of = |list, places: &HashMap<String, (usize, Vec<usize>)>| {
+            let (first, others) = places.get(&folded)?;
+            Some(self.among(list, arn, *first, others)).filter(|answers| !answers.is_empty())
+        };
+        of(List::Roles, &self.roles).or_else(|| of(List::Users, &self.users)).unwrap_or_default()
     }
 
     /// Which of several entries with one ARN answer.
-    fn among(&self, list: List, first: usize, others: &[usize]) -> Vec<Place> {
-        if others.is_empty() {
+    fn among(&self, list: List, arn: &str, first: usize, others: &[usize]) -> Vec<Place> {
+        // Beyond ASCII there are characters that we hold to be equal and Go does not.
+        let is_plain = || arn.is_ascii() && self.entry((list, first)).is_some_and(|e| e.arn.is_ascii());
+        if others.is_empty() && is_plain() {
             return vec![(list, first)];
         }
         let found: Vec<(Place, &Entry)> = [first]
@@ -63,8 +63,7 @@ impl<'e, E: Borrow<Entry>> Effective<'e, E> {
             .filter_map(|index| Some(((list, *index), self.entry((list, *index))?)))
             .collect();
         let answers = Answers::new(list, found.iter().map(|(_, entry)| *entry));
-        let subject = found.first().map_or("", |(_, entry)| entry.arn.as_str());
-        answers.of(subject).iter().filter_map(|number| Some(found.get(*number)?.0)).collect()
+        answers.of(arn).iter().filter_map(|number| Some(found.get(*number)?.0)).collect()
     }
 
     /// The entry at a place.

@@ -1,14 +1,21 @@
 //! The history of `aws-auth`: which content goes to which of the ten records, and what is found there.
 //! It decides; the records are read and written by the controller.
 
+mod change;
+
 use std::collections::BTreeMap;
 
 use crate::mapping::{Entry, Key, List};
 use crate::reader::{self, Block, ReadEntry};
 use crate::text::{Edits, Layout};
 
+pub use change::{Change, Held};
+
 /// The field manager of the operator, as records name who wrote a content.
 pub const OPERATOR: &str = "awsiam-operator";
+
+/// The field manager of what an administrator writes with the command line.
+pub const COMMAND_LINE: &str = "awsiam";
 
 /// How many records there are, `aws-auth-history-0` to `aws-auth-history-9`, used in turn.
 pub const SLOTS: usize = 10;

@@ -35,7 +35,7 @@ use serde::Serialize;
 
 use crate::desired::Backend;
 use crate::ledger::{KeyHash, Ledger};
-use crate::mapping::{Entry, Key, Mapping, fold};
+use crate::mapping::{Entry, Key, List, Mapping, fold};
 use crate::merge::wishes::Wishes;
 use crate::merge::{Lists, Overrides};
 use crate::plan::{Counts, Note, Outcome, Reason, Request, State};
@@ -189,8 +189,12 @@ impl<'r> Decided<'r> {
         ledger: &Ledger,
         overrides: &Overrides,
     ) -> Self {
-        let context = Context { wishes: Wishes::of(request), objects, lists, ledger, overrides };
         let mut decided = Decided::default();
+        if objects.is_none() && request.places.home(List::Roles) != Backend::Crd {
+            // Nothing is an object's: most targets are so, and need not pay for the others.
+            return decided;
+        }
+        let context = Context { wishes: Wishes::of(request), objects, lists, ledger, overrides };
         let claimed = claims::decide(&context, &mut decided);
         if let Some(objects) = objects {
             remainder::decide(&context, objects, &claimed, &mut decided);

@@ -59,6 +59,12 @@ impl Entrance {
         Self(words.into_iter().map(OsString::from).collect())
     }
 
+    /// Into the network of the process `pid` alone: everything else, process ids too, is as here.
+    pub(crate) fn into_network_of(pid: u32) -> Self {
+        let pid = format!("--target={pid}");
+        Self(["nsenter", &pid, "--net", "--"].into_iter().map(OsString::from).collect())
+    }
+
     /// A command that runs `program` there.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let Some((first, rest)) = self.0.split_first() else { return Command::new(program) };

@@ -16,11 +16,11 @@ pub(super) fn roots() -> Vec<PathBuf> {
     mounts().into_iter().map(|(_, path)| path).collect()
 }
 
-/// Makes a machine's folder in each hierarchy that kubelet uses.
-pub(super) fn make(folder: &Path) -> Result<(), MachineError> {
+/// Makes this folder, one of a machine, in each hierarchy that kubelet uses.
+pub(super) fn make(path: &str) -> Result<(), MachineError> {
     let version = if are_version_1() { "cgroup" } else { "cgroup2" };
     let roots = mounts().into_iter().filter(|(kind, _)| kind == version).map(|(_, path)| path);
-    roots.map(|root| root.join(path(folder).trim_start_matches('/'))).try_for_each(|folder| make_in(&folder))
+    roots.map(|root| root.join(path.trim_start_matches('/'))).try_for_each(|folder| make_in(&folder))
 }
 
 /// Whether each controller has a hierarchy of its own (version 1, or both versions side by side).

@@ -1,8 +1,7 @@
 //! The machine's node: containerd, kubelet and kube-proxy, and what they are told.
 //!
 //! Settings: <https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/>,
-//! <https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/>,
-//! <https://github.com/containerd/containerd/blob/release/1.6/docs/cri/config.md>.
+//! <https://kubernetes.io/docs/reference/config-api/kube-proxy-config.v1alpha1/>.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,50 +13,40 @@ use serde_json::{Value, json};
 
 use super::MachineError;
 use super::cgroups;
+use super::containerd::{Containerd, SOCKET};
 use super::holder::{self, run};
-use super::requirements::NETWORK_PLUGINS;
-use crate::cache::on_path;
 use crate::control_plane::ControlPlane;
 use crate::control_plane::servers::until;
 use crate::control_plane::supervised::{Entrance, Program};
-use crate::image::Image;
 
 /// Name of the node.
 pub const NODE: &str = "awsiam-node";
-/// The image that every pod starts with.
-const PAUSE_IMAGE: &str = "awsiam.test/pause:1";
 /// Addresses of pods.
-const POD_ADDRESSES: &str = "10.88.0.0/24";
+pub(super) const POD_ADDRESSES: &str = "10.88.0.0/24";
 /// In the machine's own /run: nobody outside sees it, and it goes with the machine.
-const STATE: &str = "/run/awsiam";
+pub(super) const STATE: &str = "/run/awsiam";
 
 /// What runs on the node beside the control plane.
 #[derive(Debug)]
 pub(super) struct Node {
     entrance: Entrance,
     folder: PathBuf,
-    containerd: Program,
+    containerd: Containerd,
     others: Vec<Program>,
 }
 
 impl Node {
     /// Starts containerd and returns at once.
     pub(super) fn start_containerd(entrance: &Entrance, folder: &Path) -> Result<Self, MachineError> {
-        write(&folder.join("cni/10-bridge.conflist"), &format!("{:#}", network()))?;
-        write(&folder.join("containerd.toml"), &containerd_settings(&folder.join("cni")))?;
-        let containerd = on_path("containerd").unwrap_or_else(|| "containerd".into());
-        let arguments = ["--config".to_owned(), folder.join("containerd.toml").display().to_string()];
-        let containerd = start(entrance, folder, &containerd, &arguments)?;
+        let root = Path::new(STATE).join("containerd/root");
+        let containerd = Containerd::start(entrance, folder, &root, POD_ADDRESSES)?;
         Ok(Self { entrance: entrance.clone(), folder: folder.to_owned(), containerd, others: Vec::new() })
     }
 
     /// Starts the rest; returns when the node is ready and labelled, and the API server's Service is reached.
     pub(super) async fn join(&mut self, plane: &ControlPlane, bin: &Path) -> Result<(), MachineError> {
-        let image = Image::new(PAUSE_IMAGE, "/pause").executable("/pause", &bin.join("pause"))?;
-        let archive = self.folder.join("pause.tar");
-        image.write(&archive).map_err(MachineError::file("write", &archive))?;
-        self.wait_for_containerd().await?;
-        self.import_image(&archive)?;
+        self.containerd.ready().await?;
+        self.containerd.import_pause(bin)?;
         self.start_kubelet(plane, bin)?;
         self.start_kube_proxy(plane, bin)?;
         self.wait_for_node(plane).await?;
@@ -65,24 +54,7 @@ impl Node {
     }
 
     pub(super) fn import_image(&self, archive: &Path) -> Result<(), MachineError> {
-        let mut ctr = self.ctr(&["--namespace", "k8s.io", "images", "import"]);
-        run(ctr.arg(archive)).map(drop)
-    }
-
-    fn ctr(&self, arguments: &[&str]) -> std::process::Command {
-        let mut ctr = self.entrance.command("ctr");
-        ctr.args(["--address", &format!("{STATE}/containerd.sock")]).args(arguments);
-        ctr
-    }
-
-    async fn wait_for_containerd(&mut self) -> Result<(), MachineError> {
-        let entrance = self.entrance.clone();
-        let answers = async || {
-            let mut ctr = entrance.command("ctr");
-            ctr.args(["--address", &format!("{STATE}/containerd.sock"), "version"]);
-            run(&mut ctr).map(drop).map_err(|error| error.to_string())
-        };
-        Ok(until(&mut [&mut self.containerd], answers).await?)
+        self.containerd.import(archive)
     }
 
     fn start_kubelet(&mut self, plane: &ControlPlane, bin: &Path) -> Result<(), MachineError> {
@@ -98,17 +70,14 @@ impl Node {
             format!("--hostname-override={NODE}"),
             format!("--node-ip={}", holder::ADDRESS),
         ];
-        self.others.push(start(&self.entrance, &self.folder, &bin.join("kubelet"), &arguments)?);
+        self.others.push(start(&self.entrance, &self.folder, &bin.join("kubelet"), &arguments, &[])?);
         Ok(())
     }
 
     fn start_kube_proxy(&mut self, plane: &ControlPlane, bin: &Path) -> Result<(), MachineError> {
         let kubeconfig =
             plane.certificate_kubeconfig("kube-proxy", "system:kube-proxy", "system:node-proxier")?;
-        let settings = self.folder.join("kube-proxy.json");
-        write(&settings, &format!("{:#}", kube_proxy_settings(&kubeconfig)))?;
-        let arguments = [format!("--config={}", settings.display())];
-        self.others.push(start(&self.entrance, &self.folder, &bin.join("kube-proxy"), &arguments)?);
+        self.others.push(kube_proxy(&self.entrance, &self.folder, bin, &kubeconfig, NODE)?);
         Ok(())
     }
 
@@ -117,7 +86,7 @@ impl Node {
         let nodes: Api<NodeObject> = Api::all(plane.client());
         let labels = json!({ "metadata": { "labels": { "node-role.kubernetes.io/control-plane": "" } } });
         let mut programs: Vec<&mut Program> =
-            [&mut self.containerd].into_iter().chain(&mut self.others).collect();
+            [&mut self.containerd.program].into_iter().chain(&mut self.others).collect();
         until(&mut programs, async || {
             let node = nodes.get(NODE).await.map_err(|error| error.to_string())?;
             if is_ready(&node) { Ok(()) } else { Err(format!("node {NODE} isn't ready")) }
@@ -152,81 +121,44 @@ fn is_ready(node: &NodeObject) -> bool {
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }
 
-fn start(
+/// Starts kube-proxy of the node `name`, with the rights of `kubeconfig`.
+pub(super) fn kube_proxy(
+    entrance: &Entrance,
+    folder: &Path,
+    bin: &Path,
+    kubeconfig: &Path,
+    name: &str,
+) -> Result<Program, MachineError> {
+    let settings = folder.join("kube-proxy.json");
+    write(&settings, &format!("{:#}", kube_proxy_settings(kubeconfig, name)))?;
+    let arguments = [format!("--config={}", settings.display())];
+    start(entrance, folder, &bin.join("kube-proxy"), &arguments, &[])
+}
+
+pub(super) fn start(
     entrance: &Entrance,
     folder: &Path,
     program: &Path,
     arguments: &[String],
+    environment: &[(String, String)],
 ) -> Result<Program, MachineError> {
     let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let log = folder.join(format!("{name}.log"));
-    Program::start(entrance, program, arguments, &[], &log)
+    Program::start(entrance, program, arguments, environment, &log)
         .map_err(MachineError::file("start a program with its output in", &log))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), MachineError> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), MachineError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(MachineError::file("create", folder))?;
     }
     fs::write(path, text).map_err(MachineError::file("write", path))
 }
 
-/// `restrict_oom_score_adj`: runc dies where it may not lower the score, as in most containers.
-fn containerd_settings(network: &Path) -> String {
-    let network = network.display();
-    format!(
-        r#"version = 2
-root = "{STATE}/containerd/root"
-state = "{STATE}/containerd/state"
-
-[grpc]
-address = "{STATE}/containerd.sock"
-
-[plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{PAUSE_IMAGE}"
-restrict_oom_score_adj = true
-
-[plugins."io.containerd.grpc.v1.cri".cni]
-bin_dir = "{NETWORK_PLUGINS}"
-conf_dir = "{network}"
-
-[plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "overlayfs"
-
-[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-runtime_type = "io.containerd.runc.v2"
-"#
-    )
-}
-
-fn network() -> Value {
-    json!({
-        "cniVersion": "0.4.0",
-        "name": "awsiam",
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": "cni0",
-                "isGateway": true,
-                "ipMasq": true,
-                "hairpinMode": true,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": format!("{STATE}/addresses"),
-                    "ranges": [[{ "subnet": POD_ADDRESSES }]],
-                    "routes": [{ "dst": "0.0.0.0/0" }],
-                },
-            },
-            { "type": "portmap", "capabilities": { "portMappings": true } },
-        ],
-    })
-}
-
 fn kubelet_settings(folder: &Path) -> Value {
-    json!({
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "containerRuntimeEndpoint": format!("unix://{STATE}/containerd.sock"),
+    let mut settings = kubelet_surroundings(&cgroups::path(folder), &pod_logs(folder));
+    let more = json!({
+        "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
         "authentication": {
             "anonymous": { "enabled": false },
             "webhook": { "enabled": true },
@@ -235,10 +167,23 @@ fn kubelet_settings(folder: &Path) -> Value {
         "authorization": { "mode": "Webhook" },
         "readOnlyPort": 0,
         "healthzPort": 0,
+        "staticPodPath": format!("{STATE}/static-pods"),
+    });
+    if let (Value::Object(settings), Value::Object(more)) = (&mut settings, more) {
+        settings.extend(more);
+    }
+    settings
+}
+
+/// What a kubelet is told of where it runs, in a machine whose pods get their cgroups below `cgroup`.
+pub(super) fn kubelet_surroundings(cgroup: &str, pod_logs: &Path) -> Value {
+    json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
         // Version 1 still works, but must be asked for.
         "failCgroupV1": false,
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroups::path(folder),
+        "cgroupRoot": cgroup,
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         // The machine's disk is not ours to watch over.
@@ -246,22 +191,21 @@ fn kubelet_settings(folder: &Path) -> Value {
         "evictionHard": { "nodefs.available": "0%", "imagefs.available": "0%", "memory.available": "1Mi" },
         "imageGCHighThresholdPercent": 100,
         // A registry is never reached: every image is imported.
-        "podLogsDir": pod_logs(folder),
+        "podLogsDir": pod_logs,
         "volumePluginDir": format!("{STATE}/volume-plugins"),
-        "staticPodPath": format!("{STATE}/static-pods"),
         // How soon kubelet looks again at a pod that isn't as it should be.
         "syncFrequency": "5s",
     })
 }
 
-fn kube_proxy_settings(kubeconfig: &Path) -> Value {
+fn kube_proxy_settings(kubeconfig: &Path, name: &str) -> Value {
     json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "iptables",
         "clientConnection": { "kubeconfig": kubeconfig },
         "clusterCIDR": POD_ADDRESSES,
-        "hostnameOverride": NODE,
+        "hostnameOverride": name,
         // These limits are not this namespace's to set.
         "conntrack": {
             "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",

@@ -216,7 +216,7 @@ async fn an_endless_answer_is_cut_off() {
     let hostile = Hostile::start(|_, connection| {
         begin(connection)?;
         loop {
-            chunk(connection, &[b' '; 16384])?;
+            chunk(connection, &vec![b' '; 65536])?;
         }
     });
     is_unreachable(&hostile, "the answer is larger than 4 MiB").await;
@@ -227,7 +227,7 @@ async fn a_huge_answer_is_cut_off() {
     let hostile = Hostile::start(|_, connection| {
         connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1099511627776\r\n\r\n{\"items\":[")?;
         loop {
-            connection.write_all(&[b'x'; 16384])?;
+            connection.write_all(&vec![b'x'; 65536])?;
         }
     });
     is_unreachable(&hostile, "the answer is larger than 4 MiB").await;
@@ -375,7 +375,7 @@ async fn servers_that_never_stop_talking_take_little_and_delay_nobody() {
         }
         begin(connection)?;
         loop {
-            chunk(connection, &[b'x'; 16384])?;
+            chunk(connection, &vec![b'x'; 65536])?;
         }
     });
     let stage = set().await;

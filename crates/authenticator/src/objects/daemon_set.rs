@@ -36,10 +36,10 @@ pub(super) fn daemon_set(facts: &Facts, config_sha256: &str, serving_sha256: &st
     DaemonSet {
         metadata: namespaced(NAME),
         spec: Some(DaemonSetSpec {
-            selector: LabelSelector { match_labels: Some(selector()), ..LabelSelector::default() },
+            selector: selector(NAME),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(labels()),
+                    labels: Some(labels(NAME)),
                     annotations: Some(BTreeMap::from([
                         (CONFIG_SHA256.to_owned(), config_sha256.to_owned()),
                         (SERVING_SHA256.to_owned(), serving_sha256.to_owned()),
@@ -61,8 +61,10 @@ pub(super) fn daemon_set(facts: &Facts, config_sha256: &str, serving_sha256: &st
     }
 }
 
-fn selector() -> BTreeMap<String, String> {
-    BTreeMap::from([(POD_LABEL.to_owned(), NAME.to_owned())])
+/// The pods of one DaemonSet.
+pub(super) fn selector(of: &str) -> LabelSelector {
+    let label = (POD_LABEL.to_owned(), of.to_owned());
+    LabelSelector { match_labels: Some(BTreeMap::from([label])), ..LabelSelector::default() }
 }
 
 fn pod(facts: &Facts) -> PodSpec {
@@ -143,11 +145,7 @@ fn probe(facts: &Facts, image: &str) -> Container {
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(arguments(&[])),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        resources: Some(ResourceRequirements {
-            requests: Some(quantities(&[("cpu", "5m"), ("memory", "16Mi")])),
-            limits: Some(quantities(&[("memory", "64Mi")])),
-            ..ResourceRequirements::default()
-        }),
+        resources: Some(of_awsiam()),
         readiness_probe: Some(Probe {
             exec: Some(ExecAction { command: Some(check) }),
             period_seconds: Some(10),
@@ -216,7 +214,7 @@ fn health() -> Probe {
     }
 }
 
-fn confined() -> SecurityContext {
+pub(super) fn confined() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
@@ -256,7 +254,7 @@ fn volumes(facts: &Facts) -> Vec<Volume> {
 }
 
 /// On nodes with either label, whatever its value.
-fn on_control_plane() -> Affinity {
+pub(super) fn on_control_plane() -> Affinity {
     let term = |label: &str| NodeSelectorTerm {
         match_expressions: Some(vec![NodeSelectorRequirement {
             key: label.to_owned(),
@@ -277,7 +275,7 @@ fn on_control_plane() -> Affinity {
 }
 
 /// What control-plane nodes are commonly tainted with, and the Cluster's own taints.
-fn tolerations(taints: &[Taint]) -> Vec<Toleration> {
+pub(super) fn tolerations(taints: &[Taint]) -> Vec<Toleration> {
     let exists = |key: &str, effect: Option<&str>| Toleration {
         key: Some(key.to_owned()),
         operator: Some("Exists".to_owned()),
@@ -312,7 +310,7 @@ fn covers(one: &Toleration, other: &Toleration) -> bool {
         || one == other
 }
 
-fn variable(name: &str, value: &str) -> EnvVar {
+pub(super) fn variable(name: &str, value: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.to_owned()), ..EnvVar::default() }
 }
 
@@ -322,6 +320,15 @@ fn mount(name: &str, path: &str) -> VolumeMount {
         mount_path: path.to_owned(),
         read_only: Some(true),
         ..VolumeMount::default()
+    }
+}
+
+/// CPU and memory of awsiam where it only looks, or keeps a file.
+pub(super) fn of_awsiam() -> ResourceRequirements {
+    ResourceRequirements {
+        requests: Some(quantities(&[("cpu", "5m"), ("memory", "16Mi")])),
+        limits: Some(quantities(&[("memory", "64Mi")])),
+        ..ResourceRequirements::default()
     }
 }
 

@@ -1,38 +1,31 @@
 //! `awsiam diff`: what the operator would change on the live target, planned as the operator plans. Reads a
 //! cluster and writes nothing to it.
 
-mod live;
 mod with_files;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
 
-use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED};
-use awsiam_api::{Cluster, TargetKind};
-use awsiam_controller::observe::{self, Inputs};
-use awsiam_core::plan;
+use awsiam_api::Cluster;
+use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER, EKS_ANYWHERE_PAUSED, RELEASED};
 use clap::Args;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use thiserror::Error;
 
-use self::live::Live;
 use self::with_files::FromFiles;
 use super::Output;
-use crate::connection::{self, ConnectionArguments, ConnectionError};
+use crate::connection;
 use crate::error::Error;
 use crate::files;
 use crate::finding;
+use crate::management::{LiveArguments, title};
 use crate::paint::Paint;
 use crate::planned::Planned;
 use crate::privileges::PrivilegeArguments;
 use crate::selection::ClusterName;
-
-/// How long the API server may take for an answer.
-const READ: Duration = Duration::from_secs(30);
+use crate::survey::Survey;
 
 /// Show what the operator would change on the live target
 ///
@@ -54,20 +47,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "[NAMESPACE/]NAME", conflicts_with = "name")]
     cluster: Option<ClusterName>,
 
-    /// The cluster of the context is itself the target, also where the Cluster's status does not say so yet
-    #[arg(long)]
-    local: bool,
-
-    /// The namespace of what names none; without it the context's
-    #[arg(short, long, value_name = "NAME")]
-    namespace: Option<String>,
-
     /// Print for people (text) or for programs (json)
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     output: Output,
 
     #[command(flatten)]
-    connection: ConnectionArguments,
+    live: LiveArguments,
 
     #[command(flatten)]
     privileges: PrivilegeArguments,
@@ -76,20 +61,6 @@ pub(crate) struct Arguments {
 /// Why there is nothing to compare.
 #[derive(Debug, Error)]
 pub(crate) enum DiffError {
-    #[error("can't read {what}: {why}")]
-    Read { what: String, why: String },
-    #[error(
-        "there is no Cluster {0} in the cluster of this context; name one that is there (kubectl get clusters.anywhere.eks.amazonaws.com -A), or give its manifest with -f"
-    )]
-    NoCluster(String),
-    #[error(
-        "the Cluster {0} has no status yet that says which cluster it stands for; if it is the one of this context, pass --local"
-    )]
-    NoTarget(String),
-    #[error(
-        "the Cluster {0} stands for another cluster than the one of this context, and this version reaches none but that; with a context of that cluster, pass --local"
-    )]
-    RemoteTarget(String),
     #[error(
         "the files hold AWSIamConfigs and no Cluster, and no Cluster in the cluster refers to one of them; name one with --cluster, or add it to the files"
     )]
@@ -103,22 +74,16 @@ pub(crate) enum DiffError {
 /// # Errors
 /// When something cannot be read, or it is not clear what is meant.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(ConnectionError::Runtime)?;
-    runtime.block_on(arguments.run())
+    connection::block_on(arguments.run())?
 }
 
 impl Arguments {
     async fn run(&self) -> Result<ExitCode, Error> {
-        let config = self.connection.configuration(READ).await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let live = Live::new(connection::client(config)?);
+        let management = self.live.connect().await?;
         let policy = self.privileges.policy();
 
         let sources = files::read_all(&self.files)?;
-        let files = FromFiles::read(&sources, &namespace, &policy);
+        let files = FromFiles::read(&sources, &management.namespace, &policy);
         let files = match files {
             Ok(files) => files,
             Err(unreadable) => {
@@ -128,27 +93,17 @@ impl Arguments {
         };
         let mut findings = files.findings.clone();
         let cluster = match &self.name {
-            Some(name) => {
-                let namespace = name.namespace.as_ref().unwrap_or(&namespace);
-                live.cluster(namespace, &name.name).await?
-            }
-            None => files.cluster(&live, self.cluster.as_ref(), &namespace).await?,
+            Some(name) => management.cluster(name).await?,
+            None => files.cluster(&management, self.cluster.as_ref()).await?,
         };
-        self.check_target(&cluster)?;
         let skipped = files.skipped(&cluster);
 
-        let (configs, changes) = files.configs(&live, &cluster).await?;
+        let (configs, changes) = files.configs(&management, &cluster).await?;
         findings.extend(changes);
-        let (management, aws_auth, history) = live.target().await?;
-        let resolution =
-            observe::desired(&cluster, &observe::JudgedConfigs::default(), |name| configs.get(name).cloned());
-        let mut withheld = withheld(&cluster, aws_auth.as_ref());
-        withheld.extend(live.lacking().await);
-        let mut inputs = Inputs::of(&cluster, &management, aws_auth.as_ref(), resolution, history);
-        inputs.places = live.places(&cluster, inputs.backends()).await?;
-        let policy = awsiam_controller::observe::policy_for(&cluster, &policy);
-        let plan = plan::plan(&inputs.request(&policy));
-        let planned = Planned { cluster: title(&cluster), plan, withheld };
+        let survey = Survey::of(&management, cluster, &configs, &policy).await?;
+        let mut withheld = withheld(&survey.cluster, survey.aws_auth.as_ref());
+        withheld.extend(management.lacking().await);
+        let planned = Planned { cluster: title(&survey.cluster), plan: survey.plan, withheld };
 
         let mut out = std::io::stdout().lock();
         if self.output == Output::Json {
@@ -161,20 +116,6 @@ impl Arguments {
         }
         Ok(if planned.differs() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
-
-    /// Whether the cluster of the context is the target.
-    fn check_target(&self, cluster: &Cluster) -> Result<(), DiffError> {
-        match cluster.status.as_ref().and_then(|status| status.target) {
-            _ if self.local => Ok(()),
-            Some(TargetKind::Local) => Ok(()),
-            Some(TargetKind::Remote) => Err(DiffError::RemoteTarget(title(cluster))),
-            None => Err(DiffError::NoTarget(title(cluster))),
-        }
-    }
-}
-
-fn title(cluster: &Cluster) -> String {
-    format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any())
 }
 
 /// Why the operator would not carry out a plan for this Cluster now, in words.
@@ -189,13 +130,13 @@ pub(crate) fn withheld(cluster: &Cluster, aws_auth: Option<&ConfigMap>) -> Vec<S
         (is_eks_anywhere, "EKS Anywhere controls this Cluster or its aws-auth; let its controller go first"),
         (is_suspended, "spec.iamAuthenticator.suspend of the Cluster is true; set it to false"),
         (
+            cluster.annotations().contains_key(RELEASED),
+            "the Cluster has the annotation awsiam-operator.dev/released (awsiam release); remove it to have the target managed again",
+        ),
+        (
             cluster.annotations().contains_key(EKS_ANYWHERE_PAUSED),
             "the Cluster has the annotation anywhere.eks.amazonaws.com/paused; remove it",
         ),
     ];
     reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, why)| why.to_owned()).collect()
 }
-
-/// AWSIamConfigs by name, as the operator's cache would give them.
-type Configs =
-    std::collections::BTreeMap<String, Arc<kube::core::DeserializeGuard<awsiam_api::AWSIamConfig>>>;

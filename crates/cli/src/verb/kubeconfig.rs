@@ -1,9 +1,8 @@
 //! `awsiam kubeconfig`: the kubeconfig that logs in with AWS credentials, from the Secret that the operator keeps,
 //! into a file that only its owner can read. Writes nothing to a cluster.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use thiserror::Error;
 use crate::connection::{self, ConnectionArguments, ConnectionError};
 use crate::error::Error;
 use crate::selection::ClusterName;
+use crate::whole;
 
 /// How long the API server may take for an answer.
 const READ: Duration = Duration::from_secs(30);
@@ -169,20 +169,7 @@ fn write(file: &Path, text: &str, force: bool) -> Result<(), KubeconfigError> {
     if let Some(folder) = folder {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let unfinished = file.with_file_name(name);
-    let written = || -> io::Result<()> {
-        let mut to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        to.write_all(text.as_bytes())?;
-        to.sync_all()?;
-        fs::rename(&unfinished, file)
-    };
-    written().map_err(|why| {
-        // What is left of it is of no use to anybody.
-        let _ = fs::remove_file(&unfinished);
-        failed(why)
-    })
+    whole::replace(file, text, 0o600).map_err(failed)
 }
 
 /// Whether the file may be written over: it is not there, or this verb wrote it. A link is not followed.

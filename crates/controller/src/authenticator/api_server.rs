@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::conditions::{self, Said};
 use super::control_plane::{self, Found};
 use super::seen::Seen;
+use super::webhook_file;
 use crate::error::Error;
 use crate::gateway::is_gone;
 use crate::hands_off::Pause;
@@ -111,18 +112,43 @@ pub(super) async fn keep(
     seen: &Seen,
     wanted: control_plane::Wanted<'_>,
 ) -> Said {
-    match way(operator, cluster).await {
-        Ok(Way::Is(Rollout::KubeadmControlPlane)) => {
-            return control_plane::keep(operator, target, cluster, seen, wanted).await;
-        }
-        Ok(Way::Is(Rollout::HostPath)) => return conditions::rollout_not_supported(Rollout::HostPath),
-        Ok(Way::Is(Rollout::Manual | Rollout::Auto)) => {}
+    let way = match way(operator, cluster).await {
+        Ok(Way::Is(way)) => way,
         Ok(Way::Open(why)) => return control_plane::not_yet(&why),
         Err(error) => return conditions::api_server_failed(&error),
+    };
+    // Where the way is another one its DaemonSet goes, and that is nothing to wait for.
+    let file = webhook_file::keep(operator, target, cluster, seen, way == Rollout::HostPath, wanted).await;
+    if way == Rollout::KubeadmControlPlane {
+        return control_plane::keep(operator, target, cluster, seen, wanted).await;
     }
-    match target.api_server.webhook(&target.client, Webhook::Asked).await {
+    if let Some(said) = left_behind(operator, cluster).await {
+        return said;
+    }
+    let said = match target.api_server.webhook(&target.client, Webhook::Asked).await {
         Ok(webhook) => conditions::api_server(webhook, &without_flag(&seen.api_servers), cluster),
         Err(error) => conditions::api_server_failed(&error),
+    };
+    match file {
+        Some(trouble) => conditions::besides(trouble, &said),
+        None => said,
+    }
+}
+
+/// What is said of a change of ours in Cluster API's object when a Cluster asks for another way: nobody keeps it up any
+/// more, and nobody takes it out. What can't be read is nothing to tell.
+pub(super) async fn left_behind(operator: &Operator, cluster: &Cluster) -> Option<Said> {
+    let asked = cluster.spec.authenticator().api_server.rollout;
+    if !matches!(asked, Rollout::Manual | Rollout::HostPath) {
+        return None;
+    }
+    match control_plane::find(operator, cluster).await {
+        Ok(Found::Here(found)) => control_plane::left_behind(&found, asked),
+        Ok(Found::Nothing(_) | Found::NotYet(_)) => None,
+        Err(error) => {
+            tracing::debug!(%error, "can't see whether a KubeadmControlPlane still holds a change of ours");
+            None
+        }
     }
 }
 

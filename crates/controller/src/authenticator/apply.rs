@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use awsiam_authenticator::certificate::sha256;
 use awsiam_authenticator::names::{APPLIED_SHA256, MANAGED_BY, MANAGER, NAMESPACE};
 use awsiam_authenticator::objects::Objects;
+use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::api::Api;
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -65,6 +66,25 @@ pub(super) async fn all(
     steps.push(step(operator, client, &wanted.config_map, seen.config_map.as_deref())?);
     steps.push(step(operator, client, &wanted.serving, seen.serving.as_deref())?);
     steps.push(step(operator, client, &wanted.daemon_set, seen.daemon_set.as_deref())?);
+    carry_out(target, steps, pause).await
+}
+
+/// A DaemonSet that has nothing to do with the other objects.
+pub(super) async fn alone(
+    operator: &Operator,
+    target: &Target,
+    wanted: &DaemonSet,
+    live: Option<&DaemonSet>,
+    pause: Option<Pause>,
+) -> Result<Applied, Error> {
+    carry_out(target, vec![step(operator, &target.client, wanted, live)?], pause).await
+}
+
+async fn carry_out(
+    target: &Target,
+    mut steps: Vec<Step<'_>>,
+    pause: Option<Pause>,
+) -> Result<Applied, Error> {
     let foreign: Vec<String> = steps.iter().filter(|s| s.foreign).map(|s| s.name.clone()).collect();
     if !foreign.is_empty() {
         return Ok(Applied::Foreign(foreign));

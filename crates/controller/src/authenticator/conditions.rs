@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use awsiam_api::Cluster;
 use awsiam_api::conditions::{API_SERVER_CONFIGURED, AUTHENTICATOR_READY, KUBECONFIG_READY, Status, reasons};
-use awsiam_api::{Cluster, Rollout};
 use awsiam_authenticator::facts::Facts;
 use awsiam_authenticator::image::ImageError;
+use awsiam_authenticator::kubeadm_control_plane::MOUNT_PATH;
 use awsiam_authenticator::names::ca_secret;
 use awsiam_authenticator::rollout::{Fault, Readiness};
 use awsiam_authenticator::webhook::Webhook;
@@ -171,11 +172,14 @@ pub(super) fn readiness(readiness: &Readiness, certificates: Option<(&Certificat
                 Fault::ClockOff => reasons::CLOCK_OFF,
                 Fault::MappingsNotLoaded => reasons::MAPPINGS_NOT_LOADED,
             };
-            let place =
-                if node.is_empty() { "a pod without a node".to_owned() } else { format!("node {node}") };
-            no(AUTHENTICATOR_READY, reason, format!("{place}: {detail}"))
+            no(AUTHENTICATOR_READY, reason, on_node(node, detail))
         }
     }
+}
+
+/// What is wrong, and where.
+pub(super) fn on_node(node: &str, detail: &str) -> String {
+    if node.is_empty() { format!("a pod without a node: {detail}") } else { format!("node {node}: {detail}") }
 }
 
 fn counted(nodes: usize) -> String {
@@ -277,14 +281,27 @@ pub(super) fn api_server_failed(error: &Error) -> Said {
     unknown(API_SERVER_CONFIGURED, reasons::NOT_OBSERVED, format!("can't be looked at: {error}"))
 }
 
-pub(super) fn rollout_not_supported(rollout: Rollout) -> Said {
-    no(
-        API_SERVER_CONFIGURED,
-        reasons::ROLLOUT_NOT_SUPPORTED,
-        format!(
-            "spec.iamAuthenticator.apiServer.rollout {rollout:?} is not carried out by this version; use Manual"
-        ),
-    )
+/// Why the file of rollout HostPath is not on every node as it should be.
+pub(super) fn no_webhook_file(why: &str) -> Said {
+    let text = format!("the API server's file {MOUNT_PATH} is not kept on every control-plane node: {why}");
+    no(API_SERVER_CONFIGURED, reasons::WEBHOOK_FILE_NOT_WRITTEN, text)
+}
+
+pub(super) fn webhook_file_foreign(daemon_set: &str) -> Said {
+    let said = foreign(&[daemon_set.to_owned()]);
+    Said { part: API_SERVER_CONFIGURED, ..said }
+}
+
+pub(super) fn webhook_file_pending(daemon_set: &str, pause: Option<Pause>) -> Said {
+    let said = pending(&[daemon_set.to_owned()], pause);
+    Said { part: API_SERVER_CONFIGURED, ..said }
+}
+
+/// The file's trouble, with what the API server says meanwhile.
+pub(super) fn besides(mut trouble: Said, api_server: &Said) -> Said {
+    trouble.message += ". Meanwhile: ";
+    trouble.message += &api_server.message;
+    trouble
 }
 
 pub(super) fn no_endpoint(why: &str) -> Said {

@@ -10,7 +10,8 @@ use std::sync::PoisonError;
 
 use awsiam_api::Cluster;
 use awsiam_authenticator::kubeadm_control_plane::{
-    Decision, Edit, RefusalReason, RolloutState, WebhookFile, is_ours, plan, rollout, undo, webhook_file,
+    Decision, Edit, RefusalReason, RolloutState, WebhookFile, is_ours, plan, rollout, undo, undo_by_hand,
+    webhook_file,
 };
 use awsiam_authenticator::kubeconfig::webhook;
 use awsiam_authenticator::webhook::Webhook;
@@ -170,6 +171,12 @@ async fn send(operator: &Operator, control_plane: &ControlPlane, edit: &Edit) ->
     }
     tracing::info!(control_plane = title, change = edit.message, "changed a KubeadmControlPlane");
     Ok(words::begun(edit))
+}
+
+/// What is said of a KubeadmControlPlane that still holds our change although another way is asked for.
+pub(super) fn left_behind(control_plane: &ControlPlane, asked: awsiam_api::Rollout) -> Option<Said> {
+    let ControlPlane { title, object, .. } = control_plane;
+    is_ours(object).then(|| words::left_behind(title, asked, undo_by_hand(object).as_deref()))
 }
 
 /// Takes everything of ours out of the KubeadmControlPlane again. `None`: no machine has it any more, or there is

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use awsiam_api::Cluster;
 use awsiam_authenticator::names::{
-    CONTROL_PLANE_LABELS, CRD_ROLE, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET, ca_secret, kubeconfig_secret,
+    CONTROL_PLANE_LABELS, CRD_ROLE, NAME, NAMESPACE, SERVING_SECRET, WEBHOOK_FILE, ca_secret,
+    kubeconfig_secret,
 };
 use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kube::api::{Api, ListParams};
@@ -14,7 +15,7 @@ use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::seen::Seen;
+use super::seen::{Seen, keeps_webhook_file, pod_labels};
 use crate::error::Error;
 use crate::operator::Operator;
 use crate::target::Target;
@@ -97,12 +98,13 @@ async fn read(management: &Client, client: &Client, cluster: &Cluster) -> Result
             one(&Api::namespaced(client.clone(), NAMESPACE), NAME).await?,
             one(&Api::namespaced(client.clone(), NAMESPACE), SERVING_SECRET).await?,
             one(&Api::namespaced(client.clone(), NAMESPACE), NAME).await?,
+            one(&Api::namespaced(client.clone(), NAMESPACE), WEBHOOK_FILE).await.map_err(|e| e.to_string()),
         ))
     };
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let others = async {
         Ok::<_, Error>((
-            all(&pods, &format!("{POD_LABEL}={NAME}")).await?,
+            all(&pods, &pod_labels()).await?,
             all(&pods, "component=kube-apiserver").await?,
             nodes(client).await?,
             one(&Api::all(client.clone()), CRD_ROLE).await?,
@@ -111,8 +113,9 @@ async fn read(management: &Client, client: &Client, cluster: &Cluster) -> Result
     };
     let (secrets, kube_system, others) = futures::try_join!(secrets, kube_system, others)?;
     let (authority, kubeconfig) = secrets;
-    let (service_account, role, role_binding, config_map, serving, daemon_set) = kube_system;
+    let (service_account, role, role_binding, config_map, serving, daemon_set, webhook_file) = kube_system;
     let (pods, api_servers, nodes, cluster_role, cluster_role_binding) = others;
+    let (writers, pods) = pods.into_iter().partition(keeps_webhook_file);
     Ok(Seen {
         service_account,
         role,
@@ -123,6 +126,8 @@ async fn read(management: &Client, client: &Client, cluster: &Cluster) -> Result
         serving,
         daemon_set,
         pods,
+        webhook_file,
+        writers,
         api_servers,
         nodes,
         authority,

@@ -13,6 +13,7 @@ use super::apply::is_ours;
 use super::conditions::{self, Said};
 use super::control_plane;
 use super::seen::Seen;
+use super::webhook_file;
 use crate::error::Error;
 use crate::operator::Operator;
 use crate::reporter::Planned;
@@ -45,7 +46,11 @@ pub(super) async fn remove(
     }
     match api_server::is_unset(target, seen).await? {
         Some(true) => {}
-        Some(false) => return Ok(vec![conditions::removal_waits_for_administrator(cluster)]),
+        Some(false) => {
+            let mut said = vec![conditions::removal_waits_for_administrator(cluster)];
+            said.extend(api_server::left_behind(operator, cluster).await);
+            return Ok(said);
+        }
         None => {
             return Ok(vec![conditions::removal_waits(
                 "it can't be told whether the API server still asks it",
@@ -54,6 +59,7 @@ pub(super) async fn remove(
     }
     target.reads.forget();
     let client = &target.client;
+    webhook_file::remove(operator, client, seen).await?;
     delete(operator, client, seen.daemon_set.as_deref()).await?;
     delete(operator, client, seen.config_map.as_deref()).await?;
     delete(operator, client, seen.serving.as_deref()).await?;
@@ -86,6 +92,7 @@ pub(super) fn anything_left(seen: &Seen) -> bool {
         object.is_some_and(|object| is_ours(object))
     }
     ours(seen.daemon_set.as_deref())
+        || webhook_file::is_left(seen)
         || ours(seen.config_map.as_deref())
         || ours(seen.serving.as_deref())
         || ours(seen.role.as_deref())
@@ -97,7 +104,7 @@ pub(super) fn anything_left(seen: &Seen) -> bool {
         || ours(seen.kubeconfig.as_deref())
 }
 
-async fn delete<K>(operator: &Operator, client: &Client, object: Option<&K>) -> Result<(), Error>
+pub(super) async fn delete<K>(operator: &Operator, client: &Client, object: Option<&K>) -> Result<(), Error>
 where
     K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use awsiam_authenticator::names::{
-    CONTROL_PLANE_LABELS, CRD_ROLE, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET, ca_secret, kubeconfig_secret,
+    CONTROL_PLANE_LABELS, CRD_ROLE, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET, WEBHOOK_FILE, ca_secret,
+    kubeconfig_secret,
 };
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, ServiceAccount};
@@ -30,6 +31,7 @@ pub(crate) struct Watches {
     config_map: Watched<ConfigMap>,
     serving: Watched<Secret>,
     daemon_set: Watched<DaemonSet>,
+    webhook_file: Watched<DaemonSet>,
     pods: Watched<Pod>,
     api_servers: Watched<Pod>,
     nodes: Vec<Watched<PartialObjectMeta<Node>>>,
@@ -51,6 +53,10 @@ pub(crate) struct Seen {
     pub(super) serving: Option<Arc<Secret>>,
     pub(super) daemon_set: Option<Arc<DaemonSet>>,
     pub(super) pods: Vec<Arc<Pod>>,
+    /// The DaemonSet of rollout HostPath, or why it can't be seen: no reason to leave the authenticator alone.
+    pub(super) webhook_file: Result<Option<Arc<DaemonSet>>, String>,
+    /// Its pods.
+    pub(super) writers: Vec<Arc<Pod>>,
     /// Pods of the API server itself, where it runs as pods.
     pub(super) api_servers: Vec<Arc<Pod>>,
     /// Names of the control-plane nodes.
@@ -59,6 +65,16 @@ pub(crate) struct Seen {
     pub(super) authority: Option<Arc<Secret>>,
     /// In the Cluster's namespace.
     pub(super) kubeconfig: Option<Arc<Secret>>,
+}
+
+/// The labels of the pods of both DaemonSets.
+pub(super) fn pod_labels() -> String {
+    format!("{POD_LABEL} in ({NAME},{WEBHOOK_FILE})")
+}
+
+/// Whether a pod is one of rollout HostPath.
+pub(super) fn keeps_webhook_file(pod: &Arc<Pod>) -> bool {
+    pod.labels().get(POD_LABEL).is_some_and(|of| of == WEBHOOK_FILE)
 }
 
 impl CrdRights {
@@ -146,10 +162,15 @@ impl Watches {
                 Api::namespaced(client.clone(), NAMESPACE),
                 named(NAME)
             ),
+            webhook_file: watched!(
+                "DaemonSet kube-system/awsiam-webhook-file",
+                Api::namespaced(client.clone(), NAMESPACE),
+                named(WEBHOOK_FILE)
+            ),
             pods: watched!(
                 "pods of the authenticator",
                 Api::namespaced(client.clone(), NAMESPACE),
-                labelled(&format!("{POD_LABEL}={NAME}"))
+                labelled(&pod_labels())
             ),
             api_servers: watched!(
                 "pods of kube-apiserver",
@@ -176,6 +197,7 @@ impl Watches {
         }
         nodes.sort();
         nodes.dedup();
+        let (writers, pods) = self.pods.all().await?.into_iter().partition(keeps_webhook_file);
         Ok(Seen {
             service_account: self.service_account.one().await?,
             role: self.role.one().await?,
@@ -185,7 +207,9 @@ impl Watches {
             config_map: self.config_map.one().await?,
             serving: self.serving.one().await?,
             daemon_set: self.daemon_set.one().await?,
-            pods: self.pods.all().await?,
+            pods,
+            webhook_file: self.webhook_file.one().await.map_err(|error| error.to_string()),
+            writers,
             api_servers: self.api_servers.all().await?,
             nodes,
             authority: self.authority.one().await?,

@@ -324,10 +324,10 @@ mod tests {
         };
         let chunk = vec![b'x'; 1024 * 1024];
         let mut endless = watch();
-        let taken = (0..100).take_while(|_| endless.check(&chunk).is_ok()).count();
+        let taken = (0..1_000_000).take_while(|_| endless.check(&chunk).is_ok()).count();
         assert_eq!(taken, 4);
         let line: Vec<u8> = chunk.iter().copied().chain(*b"\n").collect();
         let mut flood = watch();
-        assert_eq!((0..100).take_while(|_| flood.check(&line).is_ok()).count(), 63);
+        assert_eq!((0..1_000).take_while(|_| flood.check(&line).is_ok()).count(), 63);
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn decide<'r>(context: &Context<'r, '_>, decided: &mut Decided<'r>) -
     let entries = destination(context);
     let entries = entries.as_ref().map(Effective::of);
     for config in context.wishes.claiming() {
-        for DesiredMapping { mapping, field } in &config.mappings {
+        for DesiredMapping { mapping, field } in config.mappings.iter() {
             if mapping.list == List::Accounts {
                 continue;
             }

@@ -24,7 +24,7 @@ struct Claim<'c> {
 pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Claimed {
     let mut claimed = Claimed::new();
     for config in context.wishes.claiming() {
-        for DesiredMapping { mapping, field } in &config.mappings {
+        for DesiredMapping { mapping, field } in config.mappings.iter() {
             let key = mapping.key();
             let hash = KeyHash::of(&key);
             let (owned, found) = (context.ledger.owned.get(&hash), context.lists.with_key(&key));

@@ -68,13 +68,15 @@ fn rebuilt(request: &Request<'_>, lost: bool, error: Option<LedgerError>) -> (Ow
 
 /// The newest history record that has a ledger of ours. One of a predecessor does not count: what it
 /// owned may have been released since. Nor does one from before the ledger was taken out on purpose, which
-/// shows in a content that the operator wrote without one.
+/// shows in a content that the operator, or an administrator with `awsiam release`, wrote without one.
 fn newest_ledger<'a>(request: &Request<'a>) -> Option<(&'a Record, Ledger)> {
     let ours = |record: &'a Record| {
         let ledger = Ledger::parse(record.ledger.as_deref()?).ok()?;
         (ledger.writer.relation_to(request.writer) == Relation::Same).then_some((record, ledger))
     };
-    let released = request.history.iter().filter(|r| r.ledger.is_none() && r.writer == history::OPERATOR);
+    let by_us = [history::OPERATOR, history::COMMAND_LINE];
+    let released =
+        request.history.iter().filter(|r| r.ledger.is_none() && by_us.contains(&r.writer.as_str()));
     let released = released.map(|record| record.revision).max();
     let since = |record: &&Record| released.is_none_or(|released| record.revision > released);
     request.history.iter().filter(since).filter_map(ours).max_by_key(|(record, _)| record.revision)
@@ -122,7 +124,7 @@ pub(super) fn by_equality(
         Refs::Listed(configs) => configs.as_slice(),
     };
     for config in configs.iter().filter(|c| c.state == ConfigState::Usable) {
-        for row in &config.mappings {
+        for row in config.mappings.iter() {
             let key = row.mapping.key();
             let last = lists.with_key(&key).last().and_then(|index| lists.entry(key.list, *index));
             if let Some(entry) = last.filter(|entry| entry.means(&row.mapping) && !entry.is_node()) {

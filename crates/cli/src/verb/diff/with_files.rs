@@ -1,6 +1,5 @@
 //! Objects of files in the place of those in the cluster: what would be there if the files were applied.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use awsiam_api::names::AWS_IAM_CONFIG_KIND;
@@ -11,12 +10,12 @@ use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 
-use super::live::Live;
-use super::{Configs, DiffError, title};
+use super::DiffError;
 use crate::checks;
 use crate::error::Error;
 use crate::files::Source;
 use crate::finding::Finding;
+use crate::management::{Configs, LiveError, Management, title};
 use crate::manifests;
 use crate::object::{Object, Objects};
 use crate::place::FieldPath;
@@ -57,9 +56,8 @@ impl<'s> FromFiles<'s> {
     /// cluster that is named, or that alone refers to an AWSIamConfig of the files.
     pub(super) async fn cluster(
         &self,
-        live: &Live,
+        live: &Management,
         wanted: Option<&ClusterName>,
-        namespace: &str,
     ) -> Result<Cluster, Error> {
         if let Some(written) = selection::in_files(&self.objects, wanted)? {
             let namespace = written.namespace().unwrap_or_default();
@@ -67,8 +65,7 @@ impl<'s> FromFiles<'s> {
             return Ok(applied_cluster(written, there));
         }
         if let Some(wanted) = wanted {
-            let namespace = wanted.namespace.as_deref().unwrap_or(namespace);
-            return Ok(live.cluster(namespace, &wanted.name).await?);
+            return Ok(live.cluster(wanted).await?);
         }
         // Says so where the files hold nothing at all, or configs of several namespaces.
         let of_files = selection::of_all_configs(&self.objects, None)?;
@@ -79,7 +76,7 @@ impl<'s> FromFiles<'s> {
                     && self.objects.config(&namespace, &reference.name).is_some()
             })
         };
-        let mut referring: Vec<Cluster> = live.clusters(&namespace).await?;
+        let mut referring: Vec<Cluster> = live.clusters(Some(&namespace)).await?;
         referring.retain(refers);
         match (referring.pop(), referring.len()) {
             (Some(cluster), 0) => Ok(cluster),
@@ -100,11 +97,11 @@ impl<'s> FromFiles<'s> {
     /// them the API server would refuse to change.
     pub(super) async fn configs(
         &self,
-        live: &Live,
+        live: &Management,
         cluster: &Cluster,
-    ) -> Result<(Configs, Vec<Finding>), DiffError> {
+    ) -> Result<(Configs, Vec<Finding>), LiveError> {
         let namespace = cluster.namespace().unwrap_or_default();
-        let (mut configs, mut findings) = (BTreeMap::new(), Vec::new());
+        let (mut configs, mut findings) = (Configs::new(), Vec::new());
         let references = cluster.spec.identity_provider_refs.iter().flatten();
         for name in references.filter(|r| r.kind == AWS_IAM_CONFIG_KIND).map(|r| &r.name) {
             let there = live.config(&namespace, name).await?;

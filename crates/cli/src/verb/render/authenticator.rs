@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use awsiam_api::Rollout;
 use awsiam_authenticator::certificate::Leaf;
-use awsiam_authenticator::kubeconfig::manifest;
-use awsiam_authenticator::objects::objects;
+use awsiam_authenticator::kubeconfig::{manifest, webhook};
+use awsiam_authenticator::objects::{objects, webhook_file};
 use awsiam_controller::authenticator_facts;
 use awsiam_core::privilege::Policy;
 use clap::Args;
@@ -99,7 +100,13 @@ impl Arguments {
         .map_err(AuthenticatorError::from)?;
         let made = |what: &str| format!("{what}, made by the operator\n");
         let leaf = Leaf { certificate_pem: made("the certificate"), key_pem: made("the private key") };
-        let documents = objects(&facts, &leaf, &made("the certificate of the CA")).documents()?;
+        let authority = made("the certificate of the CA");
+        let mut documents = objects(&facts, &leaf, &authority).documents()?;
+        let writes_file = cluster.spec.authenticator().api_server.rollout == Rollout::HostPath;
+        if let Some(image) = facts.probe_image.as_deref().filter(|_| writes_file) {
+            let daemon_set = webhook_file(image, &facts.taints, &webhook(&authority));
+            documents.push(serde_json::to_value(&daemon_set)?);
+        }
         let mut out = std::io::stdout().lock();
         if self.output == Output::Json {
             serde_json::to_writer_pretty(&mut out, &documents)?;

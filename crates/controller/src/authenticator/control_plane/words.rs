@@ -2,6 +2,7 @@
 
 use awsiam_api::Cluster;
 use awsiam_api::conditions::{API_SERVER_CONFIGURED, AUTHENTICATOR_READY, Status, condition, reasons};
+use awsiam_authenticator::kubeadm_control_plane::ANNOTATION;
 use awsiam_authenticator::kubeadm_control_plane::{Edit, Refusal, RefusalReason, Rollout, RolloutState};
 
 use super::super::conditions::{Said, no, yes};
@@ -167,6 +168,18 @@ pub(super) fn refused(refusal: &Refusal) -> Said {
     };
     let patch = refusal.patch.as_deref().map(|patch| format!("\n{patch}")).unwrap_or_default();
     no(API_SERVER_CONFIGURED, reason, format!("{}{patch}", refusal.message))
+}
+
+/// Another way is asked for, and our change is still there.
+pub(super) fn left_behind(title: &str, asked: awsiam_api::Rollout, undo: Option<&str>) -> Said {
+    let undo = undo.map(|patch| format!("\n{patch}")).unwrap_or_default();
+    no(
+        API_SERVER_CONFIGURED,
+        reasons::CONTROL_PLANE_EDIT_LEFT,
+        format!(
+            "spec.iamAuthenticator.apiServer.rollout is {asked:?}, and {NAME} {title} still has the file, flag and mount that awsiam put in: machines are made with them, nobody keeps the file up when the CA changes, and nobody takes them out. Set the rollout back to KubeadmControlPlane; or keep them as your own, by removing annotation {ANNOTATION} from it; or take them out, which replaces machines:{undo}"
+        ),
+    )
 }
 
 /// On removal: it stays until the API servers ask no more.

@@ -1,0 +1,155 @@
+//! Runs the test programs that `cargo test --no-run --message-format=json-render-diagnostics` names, several at a time: most of them wait
+//! for servers most of the time. The output of each is printed whole when it ends, those that fail once more at the end.
+//!
+//! Argument: the file with cargo's messages. `TEST_JOBS`: how many run at a time (3).
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+/// Programs that take longest: what starts first ends first.
+const LONG: [&str; 8] = [
+    "login_by_operator",
+    "kubeadm_control_plane_rollout",
+    "life",
+    "aws_auth",
+    "authenticator",
+    "login",
+    "chaos",
+    "reader_equals_oracle",
+];
+
+/// Programs that start the machine, of which a computer runs one at a time.
+const ON_THE_MACHINE: [&str; 3] = ["login_by_operator", "login", "machine"];
+
+/// Programs that say how long something may take: they run when nothing else does.
+const ALONE: [&str; 1] = ["control_plane_starts"];
+
+/// One test program.
+#[derive(Clone)]
+struct Program {
+    name: String,
+    executable: PathBuf,
+    /// The folder of its package, where cargo runs it.
+    folder: PathBuf,
+}
+
+struct Ended {
+    program: Program,
+    took: Duration,
+    output: std::io::Result<Output>,
+}
+
+impl Ended {
+    fn passed(&self) -> bool {
+        self.output.as_ref().is_ok_and(|output| output.status.success())
+    }
+
+    fn print(&self) {
+        println!("\n==> {} ({:.0} s)", self.program.name, self.took.as_secs_f64());
+        match &self.output {
+            Ok(output) => {
+                print!("{}", String::from_utf8_lossy(&output.stdout));
+                eprint!("{}", String::from_utf8_lossy(&output.stderr));
+            }
+            Err(error) => eprintln!("can't run {}: {error}", self.program.executable.display()),
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let messages =
+        std::env::args().nth(1).ok_or("usage: suite FILE, with the messages of cargo test --no-run")?;
+    let jobs = std::env::var("TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(3_usize).max(1);
+    let programs = programs(&std::fs::read_to_string(messages)?)?;
+    if programs.is_empty() {
+        return Err("cargo names no test program".into());
+    }
+    let (alone, mut waiting): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|program| ALONE.contains(&program.name.as_str()));
+    waiting.sort_by_key(|program| LONG.iter().position(|long| *long == program.name).unwrap_or(LONG.len()));
+
+    let started = Instant::now();
+    let mut all = Vec::new();
+    let mut running = JoinSet::new();
+    let mut machine_taken = false;
+    loop {
+        while running.len() < jobs
+            && let Some(next) =
+                waiting.iter().position(|program| !machine_taken || !is_on_the_machine(program))
+        {
+            let program = waiting.remove(next);
+            machine_taken |= is_on_the_machine(&program);
+            running.spawn_blocking(move || run(program));
+        }
+        let Some(ended) = running.join_next().await else { break };
+        let ended = ended?;
+        machine_taken &= !is_on_the_machine(&ended.program);
+        ended.print();
+        all.push(ended);
+    }
+    for program in alone {
+        let ended = run(program);
+        ended.print();
+        all.push(ended);
+    }
+    Ok(summary(&all, started.elapsed()))
+}
+
+fn is_on_the_machine(program: &Program) -> bool {
+    ON_THE_MACHINE.contains(&program.name.as_str())
+}
+
+/// The test programs among cargo's messages, one JSON object a line.
+fn programs(messages: &str) -> Result<Vec<Program>, Box<dyn Error>> {
+    let mut programs = Vec::new();
+    for line in messages.lines().filter(|line| line.starts_with('{')) {
+        let message: Value = serde_json::from_str(line)?;
+        let text = |pointer: &str| message.pointer(pointer).and_then(Value::as_str);
+        let is_test = message.pointer("/profile/test") == Some(&Value::Bool(true));
+        if let (true, Some(executable), Some(name)) = (is_test, text("/executable"), text("/target/name")) {
+            let folder = Path::new(text("/manifest_path").unwrap_or_default()).parent();
+            programs.push(Program {
+                name: name.to_owned(),
+                executable: executable.into(),
+                folder: folder.unwrap_or(Path::new(".")).to_owned(),
+            });
+        }
+    }
+    Ok(programs)
+}
+
+fn run(program: Program) -> Ended {
+    let started = Instant::now();
+    let output = Command::new(&program.executable).current_dir(&program.folder).stdin(Stdio::null()).output();
+    Ended { program, took: started.elapsed(), output }
+}
+
+/// The longest ones, and those that failed; what they said is printed once more, so that it stands at the end.
+fn summary(all: &[Ended], took: Duration) -> ExitCode {
+    let failed: Vec<&Ended> = all.iter().filter(|ended| !ended.passed()).collect();
+    for ended in &failed {
+        ended.print();
+    }
+    let mut by_time: BTreeMap<Duration, &str> = BTreeMap::new();
+    by_time.extend(all.iter().map(|ended| (ended.took, ended.program.name.as_str())));
+    let longest: Vec<String> = by_time
+        .iter()
+        .rev()
+        .take(8)
+        .map(|(took, name)| format!("{name} {:.0} s", took.as_secs_f64()))
+        .collect();
+    println!("\n{} test programs in {:.0} s; longest: {}", all.len(), took.as_secs_f64(), longest.join(", "));
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let names: Vec<&str> = failed.iter().map(|ended| ended.program.name.as_str()).collect();
+    println!("FAILED: {}", names.join(", "));
+    ExitCode::FAILURE
+}

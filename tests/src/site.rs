@@ -1,0 +1,164 @@
+//! An administrator's place: kubectl, helm and awsiam with a kubeconfig, for tests that do what the documents say.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::control_plane::programs;
+use crate::image::Image;
+use crate::machine::MachineError;
+use crate::process::{binary, image_binary};
+
+/// For what takes seconds, on a machine that may be compiling at the same time.
+const DEADLINE: Duration = Duration::from_mins(2);
+/// The operator's image.
+const REPOSITORY: &str = "awsiam.test/awsiam";
+const TAG: &str = "0.1.0";
+/// The Cluster object, in namespace `default`.
+const CLUSTER: &str = "prod";
+
+/// The operator's own image, of the binary that `make programs` makes.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn operator_image() -> Result<Image, MachineError> {
+    Image::new(&format!("{REPOSITORY}:{TAG}"), "/awsiam").executable("/awsiam", &image_binary())
+}
+
+/// An administrator's place.
+pub struct Site {
+    /// The administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// For files of the administrator.
+    pub folder: PathBuf,
+}
+
+#[expect(clippy::panic, clippy::expect_used, reason = "only tests call this")]
+#[expect(clippy::must_use_candidate, reason = "often all that counts is that it works")]
+impl Site {
+    /// Runs awsiam; what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn awsiam(&self, words: &[&str]) -> String {
+        let mut awsiam = Command::new(binary());
+        awsiam.args(words).arg("--kubeconfig").arg(&self.kubeconfig);
+        printed(&mut awsiam).unwrap_or_else(|error| panic!("awsiam {words:?}: {error}"))
+    }
+
+    /// Runs kubectl; what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn kubectl(&self, words: &[&str]) -> String {
+        self.try_kubectl(words).unwrap_or_else(|error| panic!("kubectl {words:?}: {error}"))
+    }
+
+    /// Runs kubectl; what it prints.
+    ///
+    /// # Errors
+    /// What it prints when it fails.
+    pub fn try_kubectl(&self, words: &[&str]) -> Result<String, String> {
+        printed(self.program("kubectl").args(words))
+    }
+
+    /// `kubectl apply --server-side --force-conflicts` of manifests.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn apply(&self, manifests: &str) {
+        let mut kubectl = self.program("kubectl");
+        kubectl.args(["apply", "--server-side", "--force-conflicts", "-f", "-"]).stdin(Stdio::piped());
+        let mut child = kubectl.stdout(Stdio::null()).spawn().expect("kubectl starts");
+        let mut stdin = child.stdin.take().expect("its standard input");
+        stdin.write_all(manifests.as_bytes()).expect("kubectl reads");
+        drop(stdin);
+        assert!(child.wait().expect("kubectl ends").success(), "kubectl refuses {manifests}");
+    }
+
+    /// Puts the operator in as a person does: the CRDs from the program, the rest from the chart. `values` are helm's.
+    ///
+    /// # Panics
+    /// When it isn't ready in time.
+    pub fn install_operator(&self, values: &[&str]) {
+        self.apply(&printed(Command::new(binary()).arg("crd")).expect("the CRDs"));
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
+        let home = self.folder.join("home");
+        let mut helm = self.program("helm");
+        helm.env("HELM_CACHE_HOME", home.join("helm/cache"))
+            .env("HELM_CONFIG_HOME", home.join("helm/config"))
+            .env("HELM_DATA_HOME", home.join("helm/data"));
+        helm.args(["install", "awsiam"]).arg(chart);
+        helm.args(["--namespace", "awsiam-system", "--create-namespace", "--wait"]);
+        let own = [
+            format!("localCluster.namespace=default,localCluster.name={CLUSTER}"),
+            format!("image.repository={REPOSITORY},image.tag={TAG},resync=5s"),
+            "authenticator.allowedImagePrefixes={awsiam.test/}".to_owned(),
+        ];
+        for value in own.iter().map(String::as_str).chain(values.iter().copied()) {
+            helm.args(["--set", value]);
+        }
+        if let Err(error) = printed(&mut helm) {
+            let pods = self.try_kubectl(&["describe", "pods", "-A"]);
+            panic!("{error}\n{}", pods.unwrap_or_default());
+        }
+    }
+
+    /// What a condition of the Cluster says: status, reason and message.
+    #[must_use]
+    pub fn said(&self, kind: &str) -> String {
+        let path =
+            format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")]['status','reason','message']}}");
+        let words = ["get", "clusters.anywhere.eks.amazonaws.com", CLUSTER, "-o", &path];
+        self.try_kubectl(&words).unwrap_or_else(|error| error)
+    }
+
+    /// Waits for a condition of the Cluster; gives the message behind status and reason.
+    ///
+    /// # Panics
+    /// After the deadline, with what is there.
+    pub fn condition(&self, kind: &str, status: &str, reason: &str) -> String {
+        let end = Instant::now() + DEADLINE;
+        let wanted = format!("{status} {reason}");
+        loop {
+            let said = self.said(kind);
+            if let Some(message) = said.strip_prefix(&wanted) {
+                return message.trim_start().to_owned();
+            }
+            if Instant::now() > end {
+                let text = |words: &[&str]| self.try_kubectl(words).unwrap_or_else(|error| error);
+                let pods = text(&["describe", "pods", "-A"]);
+                let logs = text(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=40"]);
+                panic!("waited for {kind}={wanted}; there is {said}\n{logs}\n{pods}");
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// After the deadline, with what is there instead.
+    pub fn eventually(&self, what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
+        let end = Instant::now() + DEADLINE;
+        while let Err(instead) = is_so() {
+            assert!(Instant::now() < end, "waited for {what}; there is\n{instead}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let folder = programs::folder_with(&[name]).expect("the test programs");
+        let mut command = Command::new(folder.join(name));
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command.env("KUBECACHEDIR", self.folder.join("home/kubectl"));
+        command
+    }
+}
+
+fn printed(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
