@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use awsiam_api::names::FIELD_MANAGER;
 use awsiam_core::history::{self as ring, Record, SLOTS};
 use awsiam_core::ledger;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta};
@@ -37,6 +37,8 @@ pub fn record_name(slot: usize) -> String {
 #[derive(Debug)]
 pub struct History {
     api: Api<ConfigMap>,
+    /// How many are read at a time: each takes a connection.
+    at_once: usize,
     /// The records as last read or written; `None` until they were read. Replaced whole, so that a pass
     /// can plan with them while one is being written.
     records: std::sync::Mutex<Option<Arc<Vec<Record>>>>,
@@ -49,10 +51,17 @@ impl History {
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self {
+            at_once: SLOTS,
             api: Api::namespaced(client, NAMESPACE),
             records: std::sync::Mutex::default(),
             writing: Mutex::new(()),
         }
+    }
+
+    /// The same, with its records read one after the other: slower, over a single connection.
+    #[must_use]
+    pub fn one_by_one(self) -> Self {
+        Self { at_once: 1, ..self }
     }
 
     /// The readable records. Reads them at the first call.
@@ -68,8 +77,8 @@ impl History {
             let read = self.api.get_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
             Ok::<_, Error>(read.and_then(|config_map| recorded(slot, &config_map)))
         });
-        let records: Vec<Record> =
-            try_join_all(reads).await?.into_iter().flatten().map(|recorded| recorded.record).collect();
+        let records: Vec<Option<Recorded>> = stream::iter(reads).buffered(self.at_once).try_collect().await?;
+        let records: Vec<Record> = records.into_iter().flatten().map(|recorded| recorded.record).collect();
         let records = Arc::new(records);
         self.keep(records.clone());
         Ok(records)

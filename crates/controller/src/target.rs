@@ -70,9 +70,15 @@ impl Target {
         spawn: &Spawn,
     ) -> Self {
         let watched = aws_auth.clone();
+        let history = History::new(client.clone());
+        // The local target's are read ahead of the first pass; of a remote one the first pass can wait a little.
+        let history = match aws_auth.kind() {
+            TargetKind::Local => history,
+            TargetKind::Remote => history.one_by_one(),
+        };
         Self {
             kind: aws_auth.kind(),
-            history: History::new(client.clone()),
+            history,
             identity_mappings: IdentityMappings::new(client.clone()),
             client,
             health,

@@ -17,15 +17,17 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 
 use self::aws_auth::AwsAuth;
-use self::health::Health;
+use self::health::{Health, Standing};
 use self::remote::Remote;
 use crate::options::{LocalCluster, Options};
 use crate::target::Target;
 use crate::watches::Guard;
 
-/// How many remote targets are worked on at a time, and how many of those whose requests failed lately: these wait for
-/// each other alone.
-const LANES: usize = 32;
+/// How many remote targets are worked on at a time: of those that are known to answer, of those of which nothing is known
+/// yet, and of those whose requests failed lately. Each kind waits for its own alone, so that a pass that hangs takes
+/// nothing from those that do not.
+const PROVEN: usize = 64;
+const NEW: usize = 32;
 const SUSPECTS: usize = 4;
 
 /// Where a Cluster is sent whose target changed.
@@ -81,7 +83,8 @@ pub fn remote_client(judged: &awsiam_authenticator::target_kubeconfig::TargetKub
 pub(crate) struct Targets {
     local: Option<(LocalCluster, Arc<Target>)>,
     remote: Option<Remote>,
-    lanes: Semaphore,
+    proven: Semaphore,
+    new: Semaphore,
     suspects: Semaphore,
 }
 
@@ -104,7 +107,8 @@ impl Targets {
             let elsewhere = options.cluster_api_namespaces.clone();
             Remote::new(client.clone(), options.resync, elsewhere, touched.clone(), spawn.clone())
         });
-        Self { local, remote, lanes: Semaphore::new(LANES), suspects: Semaphore::new(SUSPECTS) }
+        let lane = Semaphore::new;
+        Self { local, remote, proven: lane(PROVEN), new: lane(NEW), suspects: lane(SUSPECTS) }
     }
 
     /// The target that the operator's own identity serves.
@@ -166,10 +170,13 @@ impl Targets {
 
     /// Waits until a target may be worked on. The local one never waits.
     pub(crate) async fn turn(&self, target: &Target) -> Option<SemaphorePermit<'_>> {
-        let lane = match target.kind {
-            TargetKind::Local => return None,
-            TargetKind::Remote if target.health.is_suspect() => &self.suspects,
-            TargetKind::Remote => &self.lanes,
+        if target.kind == TargetKind::Local {
+            return None;
+        }
+        let lane = match target.health.standing() {
+            Standing::Proven => &self.proven,
+            Standing::New => &self.new,
+            Standing::Suspect => &self.suspects,
         };
         lane.acquire().await.ok()
     }

@@ -396,18 +396,7 @@ async fn servers_that_never_stop_talking_take_little_and_delay_nobody() {
         })
         .await;
     let begun = Instant::now();
-    let mut slowest = Duration::ZERO;
-    for round in 0..5 {
-        let (name, start) = (format!("Round{round}"), Instant::now());
-        stage.config("team", &[(&name, "dev", &["viewers"])]).await;
-        stage
-            .eventually(&name, async || {
-                let roles = workload.roles().await;
-                if roles.contains(&name) { Ok(()) } else { Err(roles) }
-            })
-            .await;
-        slowest = slowest.max(start.elapsed());
-    }
+    let slowest = slowest_of_5(&stage, &workload).await;
     println!("beside three floods: the slowest of 5 changes took {slowest:?}");
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
     // Watches that end or break at once are taken up with backoff: a few in this time, not hundreds.
@@ -420,4 +409,50 @@ async fn servers_that_never_stop_talking_take_little_and_delay_nobody() {
     assert!(closing.asked() < 200 && endless.asked() < 200);
     nothing_shows(&stage, TOKEN).await;
     operator.stop().await;
+}
+
+#[tokio::test]
+async fn many_servers_that_hang_on_every_request_delay_nobody() {
+    // They list and watch, so they look alive; and then every other request waits for ever.
+    let hostile = Hostile::start(|asked, connection| {
+        if asked.is_watch() || asked.line.contains("fieldSelector=") || asked.line.contains("kube-system ") {
+            return harmless(asked, connection);
+        }
+        std::thread::sleep(Duration::from_mins(1));
+        Ok(false)
+    });
+    let stage = set().await;
+    let workload = fleet::Workload::shared().await;
+    put_kubeconfig(&stage, "good", &workload.kubeconfig()).await;
+    let operator = serve(&stage, &hostile.kubeconfig().to_string()).await;
+    fleet::cluster(&stage, "good", &["team"], json!({})).await;
+    stage.condition_of("good", "TargetReachable", "True", "Reachable").await;
+    for number in 0..40 {
+        put_kubeconfig(&stage, &format!("hanging-{number}"), &hostile.kubeconfig().to_string()).await;
+        fleet::cluster(&stage, &format!("hanging-{number}"), &["team"], json!({})).await;
+    }
+    let slowest = slowest_of_5(&stage, &workload).await;
+    println!("beside 41 clusters that hang: the slowest of 5 changes took {slowest:?}");
+    // Much less than the ten seconds after which one that hangs is given up.
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let message = stage.condition_of("bad", "TargetReachable", "False", "Unreachable").await;
+    assert!(message.contains("no answer within 10 s"), "{message}");
+    operator.stop().await;
+}
+
+/// How long the slowest of five changes takes until it is in `aws-auth` of a workload cluster.
+async fn slowest_of_5(stage: &Stage, workload: &fleet::Workload) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for round in 0..5 {
+        let (name, start) = (format!("Round{round}"), Instant::now());
+        stage.config("team", &[(&name, "dev", &["viewers"])]).await;
+        stage
+            .eventually(&name, async || {
+                let roles = workload.roles().await;
+                if roles.contains(&name) { Ok(()) } else { Err(roles) }
+            })
+            .await;
+        slowest = slowest.max(start.elapsed());
+    }
+    slowest
 }

@@ -158,3 +158,15 @@ async fn without_remote_targets_no_secret_is_read() {
     assert_eq!(secrets_asked_for(&stage, mark), Vec::<String>::new());
     operator.stop().await;
 }
+
+#[tokio::test]
+async fn where_the_rights_are_missing_the_message_names_the_value_that_grants_them() {
+    let known = fleet::namespace().await;
+    let stage = Stage::beside(known.plane, "not-listed").await;
+    cluster(&stage, "prod", &[], json!({})).await;
+    put_kubeconfig(&stage, "prod", "SECRET").await;
+    let operator = operator(&stage, fleet::options(&[&stage])).await;
+    let message = stage.condition_of("prod", "TargetReachable", "False", "KubeconfigSecretForbidden").await;
+    assert!(message.contains("rights.remote.namespaces"), "{message}");
+    operator.stop().await;
+}

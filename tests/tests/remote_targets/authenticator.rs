@@ -73,3 +73,47 @@ async fn the_authenticator_is_set_up_mended_and_taken_away_on_the_target() {
     assert_eq!(workload.roles().await, "");
     operator.stop().await;
 }
+
+#[tokio::test]
+async fn mappings_become_objects_on_the_target_where_the_backend_is_crd() {
+    let stage = fleet::namespace().await;
+    let workload = Workload::shared().await;
+    let rows =
+        json!([{"roleARN": awsiam_tests::stage::role_arn("Dev"), "username": "dev", "groups": ["viewers"]}]);
+    stage.config_spec("objects", json!({"backendMode": ["CRD", "EKSConfigMap"], "mapRoles": rows})).await;
+    put_kubeconfig(&stage, "prod", &workload.kubeconfig()).await;
+    cluster(&stage, "prod", &["objects"], json!({})).await;
+    let operator = operator(&stage, fleet::options(&[&stage])).await;
+    let resource = awsiam_api::identity_mapping::api_resource();
+    let api: Api<kube::api::DynamicObject> = Api::all_with(workload.client.clone(), &resource);
+    let usernames = async || -> Result<Vec<String>, String> {
+        let list = api.list(&kube::api::ListParams::default()).await.map_err(|error| error.to_string())?;
+        let username =
+            |object: &kube::api::DynamicObject| object.data["spec"]["username"].as_str().unwrap().to_owned();
+        Ok(list.items.iter().map(username).collect())
+    };
+    stage
+        .eventually("the object", async || {
+            let usernames = usernames().await?;
+            if usernames == ["dev"] { Ok(()) } else { Err(format!("{usernames:?}")) }
+        })
+        .await;
+    stage.condition_of("prod", "AwsAuthSynced", "Unknown", "WaitingForAuthenticator").await;
+    // Drift is seen at the next look around, and the last object goes with the last reference.
+    let name = api.list(&kube::api::ListParams::default()).await.unwrap().items[0].name_any();
+    api.delete(&name, &DeleteParams::default()).await.unwrap();
+    stage
+        .eventually("the object again", async || {
+            let usernames = usernames().await?;
+            if usernames == ["dev"] { Ok(()) } else { Err(format!("{usernames:?}")) }
+        })
+        .await;
+    stage.cluster_object("prod", json!({}), json!({"identityProviderRefs": []})).await;
+    stage
+        .eventually("no object", async || {
+            let usernames = usernames().await?;
+            if usernames.is_empty() { Ok(()) } else { Err(format!("{usernames:?}")) }
+        })
+        .await;
+    operator.stop().await;
+}

@@ -112,3 +112,46 @@ async fn where_the_kubeconfig_is_refused_the_cluster_waits_until_it_is_put_right
     assert_eq!(workload.roles().await, NODES);
     operator.stop().await;
 }
+
+#[tokio::test]
+async fn where_cluster_api_deletes_the_cluster_the_target_is_left_alone() {
+    let stage = fleet::namespace().await;
+    let workload = Workload::shared().await;
+    // Enough of Cluster API's kind to be deleted slowly.
+    apply(stage.plane, CLUSTER_API).unwrap();
+    let kind = kube::core::GroupVersionKind::gvk("cluster.x-k8s.io", "v1beta2", "Cluster");
+    let resource = kube::api::ApiResource::from_gvk(&kind);
+    let api: Api<kube::api::DynamicObject> =
+        Api::namespaced_with(stage.client.clone(), &stage.namespace, &resource);
+    let mut theirs = kube::api::DynamicObject::new("prod", &resource);
+    theirs.metadata.finalizers = Some(vec!["cluster.cluster.x-k8s.io/test".to_owned()]);
+    stage
+        .eventually("Cluster API's kind to be served", async || {
+            let made = api.create(&kube::api::PostParams::default(), &theirs).await;
+            made.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    let operator = in_effect(&stage, &workload).await;
+    api.delete("prod", &DeleteParams::default()).await.unwrap();
+    delete(&stage).await;
+    is_gone(&stage).await;
+    assert_eq!(workload.roles().await, format!("{NODES}{OURS}"), "nothing was sent there any more");
+    operator.stop().await;
+}
+
+const CLUSTER_API: &str = "\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: clusters.cluster.x-k8s.io
+spec:
+  group: cluster.x-k8s.io
+  names: {kind: Cluster, plural: clusters}
+  scope: Namespaced
+  versions:
+  - name: v1beta2
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}
+";

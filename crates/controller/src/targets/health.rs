@@ -37,6 +37,19 @@ struct State {
     failures: u32,
     /// When a pass may try again.
     until: Option<Instant>,
+    /// A pass went through at some time.
+    proven: bool,
+}
+
+/// What is to be expected of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing is known of it.
+    New,
+    /// It has answered, and still does as far as is known.
+    Proven,
+    /// Requests to it failed lately.
+    Suspect,
 }
 
 impl Health {
@@ -88,6 +101,7 @@ impl Health {
         self.with(|state| {
             if state.failures == failures_before {
                 (state.requests, state.failures, state.until) = (None, 0, None);
+                state.proven = true;
             }
         });
     }
@@ -115,9 +129,13 @@ impl Health {
         })
     }
 
-    /// Whether the next pass is a trial.
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.with(|state| state.requests.is_some())
+    /// What is to be expected of the next pass.
+    pub(crate) fn standing(&self) -> Standing {
+        self.with(|state| match state {
+            State { requests: Some(_), .. } => Standing::Suspect,
+            State { proven: true, .. } => Standing::Proven,
+            State { .. } => Standing::New,
+        })
     }
 }
 
@@ -138,11 +156,12 @@ mod tests {
             waits.push(wait.as_millis());
             now += wait;
             assert_eq!(health.closed_at(now), None, "a trial is due");
-            assert!(health.is_suspect());
+            assert_eq!(health.standing(), Standing::Suspect);
         }
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
         health.passed(health.failures());
-        assert_eq!((health.trouble(), health.is_suspect()), (None, false));
+        assert_eq!((health.trouble(), health.standing()), (None, Standing::Proven));
+        assert_eq!(Health::default().standing(), Standing::New);
     }
 
     #[test]
