@@ -266,6 +266,27 @@ impl ControlPlane {
         self.servers.start_api_server().await
     }
 
+    /// Copies etcd's data, with etcd and the API server at rest meanwhile: a backup for [`ControlPlane::restore`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlPlane::start`], and when the files can't be copied.
+    pub async fn back_up(&mut self) -> Result<(), ControlPlaneError> {
+        let backup = self.folder().join(BACKUP);
+        self.servers.at_rest(|data| copy(data, &backup)).await
+    }
+
+    /// Puts etcd's data back as they were at the last [`ControlPlane::back_up`]: everything since is gone, and
+    /// resourceVersions begin anew from there.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ControlPlane::back_up`], and when there is no backup.
+    pub async fn restore(&mut self) -> Result<(), ControlPlaneError> {
+        let backup = self.folder().join(BACKUP);
+        self.servers.at_rest(|data| copy(&backup, data)).await
+    }
+
     /// Replaces [`Options::api_server_arguments`] for the next [`ControlPlane::start_api_server`].
     pub fn set_api_server_arguments(&mut self, arguments: Vec<String>) {
         self.servers.set_api_server_arguments(arguments);
@@ -305,4 +326,26 @@ impl ControlPlane {
 #[expect(clippy::expect_used, reason = "the same configuration made a client when the server was started")]
 fn client(config: Config) -> Client {
     Client::try_from(config).expect("the control plane's own configuration makes a client")
+}
+
+/// Folder of the copy of etcd's data.
+const BACKUP: &str = "etcd-backup";
+
+/// Makes `to` what `from` is, a folder with all in it.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if to.exists() {
+        std::fs::remove_dir_all(to)?;
+    }
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    // etcd wants its folder for itself.
+    std::fs::set_permissions(to, std::fs::metadata(from)?.permissions())
 }

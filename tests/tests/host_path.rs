@@ -135,7 +135,7 @@ async fn printed(stage: &Stage) -> String {
 }
 
 /// A pod of the writer on the only node, in this state.
-async fn writer_pod(stage: &Stage, state: Value, last: Value) {
+async fn writer_pod(stage: &Stage, now: &Value, last: &Value) {
     let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), "kube-system");
     let account = serde_json::from_value(json!({"metadata": {"name": "default"}})).unwrap();
     drop(accounts.create(&PostParams::default(), &account).await);
@@ -144,7 +144,7 @@ async fn writer_pod(stage: &Stage, state: Value, last: Value) {
             "containers": [{"name": "webhook-file", "image": "i"}]}});
     drop(pods(stage).create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await);
     let status = json!({"status": {"containerStatuses": [{"name": "webhook-file", "image": "i", "imageID": "",
-        "ready": false, "restartCount": 2, "state": state, "lastState": last}]}});
+        "ready": false, "restartCount": 2, "state": now, "lastState": last}]}});
     pods(stage).patch_status("writer", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
 }
 
@@ -221,8 +221,8 @@ async fn a_writer_that_fails_is_told_with_its_node_and_the_authenticator_is_left
     let said = "awsiam write-webhook-file: can't write it: Read-only file system\n";
     writer_pod(
         &stage,
-        json!({"waiting": {"reason": "CrashLoopBackOff"}}),
-        json!({"terminated": {"exitCode": 1, "reason": "Error", "message": said}}),
+        &json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+        &json!({"terminated": {"exitCode": 1, "reason": "Error", "message": said}}),
     )
     .await;
     let message = stage.condition(CONFIGURED, "False", "WebhookFileNotWritten").await;
@@ -230,7 +230,7 @@ async fn a_writer_that_fails_is_told_with_its_node_and_the_authenticator_is_left
     assert!(message.contains("awsiam control-plane"), "what the API server says is told, too: {message}");
     stage.condition(READY, "True", "RolledOut").await;
     assert_eq!(there(&stage, AUTHENTICATOR).await.resource_version(), before);
-    writer_pod(&stage, json!({"running": {}}), json!({})).await;
+    writer_pod(&stage, &json!({"running": {}}), &json!({})).await;
     stage.condition(CONFIGURED, "False", "WaitingForAdministrator").await;
     operator.stop().await;
 }

@@ -11,6 +11,8 @@
 
 #[path = "login_by_operator/host_path.rs"]
 mod host_path;
+#[path = "login_by_operator/port.rs"]
+mod port;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::error::Error;
 use crate::verb::{
     check, completions, control_plane, controller, crd, diff, explain, export, get, history, import,
-    kubeconfig, man, probe_mappings, release, render, rollback, validate, write_webhook_file,
+    kubeconfig, man, probe_mappings, release, render, rollback, upgrade, validate, write_webhook_file,
 };
 
 /// Version and commit.
@@ -34,6 +34,7 @@ enum Verb {
     Validate(validate::Arguments),
     Render(render::Arguments),
     Diff(diff::Arguments),
+    Upgrade(upgrade::Arguments),
     Get(get::Arguments),
     Explain(explain::Arguments),
     Import(import::Arguments),
@@ -77,6 +78,7 @@ pub(crate) fn run() -> ExitCode {
             Verb::Validate(arguments) => validate::run(arguments),
             Verb::Render(arguments) => render::run(arguments),
             Verb::Diff(arguments) => diff::run(arguments),
+            Verb::Upgrade(arguments) => upgrade::run(arguments),
             Verb::Get(arguments) => get::run(arguments),
             Verb::Explain(arguments) => explain::run(arguments),
             Verb::Import(arguments) => import::run(arguments),

@@ -15,6 +15,7 @@ use crate::verb::kubeconfig::KubeconfigError;
 use crate::verb::release::ReleaseError;
 use crate::verb::render::authenticator::AuthenticatorError;
 use crate::verb::rollback::RollbackError;
+use crate::verb::upgrade::UpgradeError;
 
 /// Why a verb could not do its work.
 #[derive(Debug, Error)]
@@ -64,6 +65,9 @@ pub(crate) enum Error {
     /// The API server's settings.
     #[error(transparent)]
     ControlPlane(#[from] ControlPlaneError),
+    /// The way to Ready.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// What we print.
     #[error("can't write the output: {0}")]
     Output(#[from] std::io::Error),

@@ -91,7 +91,7 @@ mod tests {
         let mut out = Vec::new();
         table().print(&mut out, Paint::plain()).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text, "ARN              WHO\nä                x\nlong\\u{1b}[2J   a,\"b\" c\n");
+        assert_eq!(text, "ARN             WHO\nä               x\nlong\\u{1b}[2J   a,\"b\" c\n");
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) mod probe_mappings;
 pub(crate) mod release;
 pub(crate) mod render;
 pub(crate) mod rollback;
+mod time;
+pub(crate) mod upgrade;
 pub(crate) mod validate;
 pub(crate) mod write_webhook_file;
 

@@ -115,6 +115,11 @@ impl IdentityMappings {
                 self.saw_crd(found.is_some());
                 Some(found.is_some())
             }
+            // Without that right (the chart's rights.authenticator: false) it is looked for on every pass, and refused.
+            Err(kube::Error::Api(status)) if status.is_forbidden() => {
+                tracing::debug!(%status, "may not see whether the CRD of IAMIdentityMappings is installed");
+                None
+            }
             Err(error) => {
                 tracing::warn!(%error, "can't see whether the CRD of IAMIdentityMappings is installed");
                 None
@@ -134,7 +139,7 @@ impl IdentityMappings {
     /// Reads all objects directly: after a refused write, and where they are not watched.
     pub(crate) async fn read(&self) -> Result<Found, Error> {
         match self.pages().await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => {
+            Err(error) if is_not_served(&error) => {
                 self.forget_crd();
                 Ok(Found::NoCrd)
             }
@@ -331,14 +336,24 @@ fn is_older(new: &DynamicObject, old: &DynamicObject) -> bool {
         && matches!((version(new), version(old)), (Some(new), Some(old)) if new < old)
 }
 
+/// Whether a write failed because nobody serves the resource any more.
+pub(crate) fn lost_its_crd(error: &Error) -> bool {
+    matches!(error, Error::Write { source, .. } if is_not_served(source))
+}
+
 /// Whether a watch broke because nobody serves the resource.
 fn is_not_found(error: &watcher::Error) -> bool {
     use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
     match error {
-        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => {
-            matches!(error, kube::Error::Api(status) if status.is_not_found())
-        }
-        watcher::Error::WatchError(status) => status.is_not_found(),
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => is_not_served(error),
+        watcher::Error::WatchError(status) => status.code == NOT_FOUND,
         watcher::Error::NoResourceVersion => false,
     }
+}
+
+const NOT_FOUND: u16 = 404;
+
+/// The code alone: an API server that serves nothing of the group answers in plain words.
+fn is_not_served(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == NOT_FOUND)
 }

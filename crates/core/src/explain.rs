@@ -233,7 +233,8 @@ impl<'a> Asked<'a> {
 
     fn why_not(&self, found: &Found, answering: &[Found]) -> Option<Why> {
         if found.list == List::Accounts {
-            return (found.entry.arn == self.caller.account).then_some(Why::AskedLater);
+            let is_repeated = answering.iter().any(|answer| answer.list == List::Accounts);
+            return (found.entry.arn == self.caller.account && !is_repeated).then_some(Why::AskedLater);
         }
         let canonical = &self.caller.canonical;
         let (arn, wanted) = (&found.entry.arn, fold(canonical));

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> Result<(), Box<dyn Error>> {
     if std::env::args().nth(1).as_deref() == Some("--check") {
         if let Err(error) = requirements::check() {
-            requirements::tell_skipped("machine and login, where they run pods", &error);
+            requirements::tell_skipped("machine, login and kubeadm, where they run pods", &error);
         }
         return Ok(());
     }

@@ -29,6 +29,9 @@ const READY_DEADLINE: Duration = Duration::from_secs(90);
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(25);
 
+/// Folder of etcd's data.
+const ETCD_DATA: &str = "etcd";
+
 /// Addresses of Services.
 pub(crate) const SERVICE_ADDRESSES: &str = "10.96.0.0/16";
 
@@ -158,6 +161,19 @@ impl Servers {
         Ok(())
     }
 
+    /// Stops API server and etcd, does something with the folder of etcd's data, and starts them again.
+    pub(super) async fn at_rest(
+        &mut self,
+        work: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Result<(), ControlPlaneError> {
+        self.stop_api_server();
+        self.etcd.end();
+        let data = self.site.path(ETCD_DATA);
+        work(&data).map_err(ControlPlaneError::file("copy", &data))?;
+        self.etcd = self.site.run("etcd", &self.site.etcd_arguments())?;
+        self.start_api_server().await
+    }
+
     pub(super) fn set_api_server_arguments(&mut self, arguments: Vec<String>) {
         self.site.options.api_server_arguments = arguments;
     }
@@ -242,7 +258,7 @@ impl Site {
     fn etcd_arguments(&self) -> Vec<String> {
         let socket = format!("unix://{}", self.path("etcd.sock").display());
         vec![
-            self.flag("data-dir", "etcd"),
+            self.flag("data-dir", ETCD_DATA),
             format!("--listen-client-urls={socket}"),
             // Nobody looks, but etcd wants it.
             "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),

@@ -129,6 +129,11 @@ impl Program {
         &self.log
     }
 
+    /// Kills it, and waits until it is gone.
+    pub(crate) fn end(&mut self) {
+        finish(&mut self.shell);
+    }
+
     /// How the program ended, if it has.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.shell.try_wait()
@@ -137,7 +142,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        finish(&mut self.shell);
+        self.end();
     }
 }
 

@@ -1,7 +1,6 @@
 //! `awsiam controller`: runs the operator until it is told to stop.
 
 mod logs;
-mod resync;
 mod signals;
 
 use std::process::ExitCode;
@@ -53,7 +52,7 @@ pub(crate) struct Arguments {
     observe_only: bool,
 
     /// How often everything is looked at again without a change, and read again of remote targets, such as 30s, 10m or 1h
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = resync::parse)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = super::time::parse)]
     resync: Duration,
 
     /// How to log, to standard error

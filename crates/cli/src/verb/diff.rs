@@ -1,7 +1,7 @@
 //! `awsiam diff`: what the operator would change on the live target, planned as the operator plans. Reads a
 //! cluster and writes nothing to it.
 
-mod with_files;
+pub(crate) mod with_files;
 
 use std::io::Write;
 use std::path::PathBuf;

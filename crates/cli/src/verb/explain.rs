@@ -129,7 +129,7 @@ fn print(explanation: &Explanation, place: &str, out: &mut dyn Write, paint: Pai
     let caller = &explanation.caller;
     writeln!(out, "{}", paint.bold(&harmless(&caller.given)))?;
     if caller.canonical != caller.given {
-        let what = if caller.session.is_some() { "is a session of" } else { "is at a login" };
+        let what = if caller.session.is_some() { "is a session of" } else { "logs in as" };
         writeln!(out, "  {what} {}, by which entries are found", harmless(&caller.canonical))?;
     }
     writeln!(out)?;

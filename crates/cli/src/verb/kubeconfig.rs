@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
 use kube::api::Api;
 use kube::config::Kubeconfig;
 use thiserror::Error;
@@ -62,7 +63,7 @@ pub(crate) struct Arguments {
 
 /// `--exec`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Program {
+pub(crate) enum Program {
     /// aws-iam-authenticator token
     #[default]
     AwsIamAuthenticator,
@@ -103,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
             return Ok(ExitCode::SUCCESS);
         }
         Some(file) => file.clone(),
-        None => PathBuf::from(&arguments.name.name).join(format!("{}-aws.kubeconfig", arguments.name.name)),
+        None => usual_file(&arguments.name.name),
     };
     write(&file, &text, arguments.force)?;
     println!("wrote {}; log in with: kubectl --kubeconfig {} get nodes", file.display(), file.display());
@@ -115,26 +116,44 @@ impl Arguments {
         let config = self.connection.configuration(READ).await?;
         let namespace = self.name.namespace.clone().or_else(|| self.namespace.clone());
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
-        let name = kubeconfig_secret(&self.name.name);
-        let secret = format!("{namespace}/{name}");
-        let secrets: Api<Secret> = Api::namespaced(connection::client(config)?, &namespace);
-        let read = secrets.get_opt(&name).await.map_err(|error| KubeconfigError::Read {
-            secret: secret.clone(),
-            why: connection::words(&error),
-        })?;
-        let read = read.ok_or_else(|| KubeconfigError::NotThere {
-            secret: secret.clone(),
-            cluster: format!("{namespace}/{}", self.name.name),
-        })?;
-        let text = read.data.and_then(|mut data| data.remove(VALUE));
-        let text = text.and_then(|bytes| String::from_utf8(bytes.0).ok());
-        let text = text.and_then(|text| match self.exec {
-            Program::AwsIamAuthenticator => Some(text),
-            Program::Aws => with_aws(&text),
-        });
-        let text = text.ok_or(KubeconfigError::Strange(secret))?;
-        Ok(format!("{MARK}\n{text}"))
+        fetched(&connection::client(config)?, &namespace, &self.name.name, self.exec).await
     }
+}
+
+/// The file to write where none is named.
+pub(crate) fn usual_file(cluster: &str) -> PathBuf {
+    PathBuf::from(cluster).join(format!("{cluster}-aws.kubeconfig"))
+}
+
+/// The text of the file for a Cluster, from its Secret.
+///
+/// # Errors
+/// When the Secret cannot be read, or holds something else.
+pub(crate) async fn fetched(
+    client: &Client,
+    namespace: &str,
+    cluster: &str,
+    exec: Program,
+) -> Result<String, Error> {
+    let name = kubeconfig_secret(cluster);
+    let secret = format!("{namespace}/{name}");
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let read = secrets
+        .get_opt(&name)
+        .await
+        .map_err(|error| KubeconfigError::Read { secret: secret.clone(), why: connection::words(&error) })?;
+    let read = read.ok_or_else(|| KubeconfigError::NotThere {
+        secret: secret.clone(),
+        cluster: format!("{namespace}/{cluster}"),
+    })?;
+    let text = read.data.and_then(|mut data| data.remove(VALUE));
+    let text = text.and_then(|bytes| String::from_utf8(bytes.0).ok());
+    let text = text.and_then(|text| match exec {
+        Program::AwsIamAuthenticator => Some(text),
+        Program::Aws => with_aws(&text),
+    });
+    let text = text.ok_or(KubeconfigError::Strange(secret))?;
+    Ok(format!("{MARK}\n{text}"))
 }
 
 /// The same with `aws eks get-token` in the place of `aws-iam-authenticator token`.
@@ -160,7 +179,10 @@ fn with_aws(text: &str) -> Option<String> {
 }
 
 /// Writes the file whole or not at all: under another name first, then in place.
-fn write(file: &Path, text: &str, force: bool) -> Result<(), KubeconfigError> {
+///
+/// # Errors
+/// When it cannot be written, or is there and not ours.
+pub(crate) fn write(file: &Path, text: &str, force: bool) -> Result<(), KubeconfigError> {
     let failed = |why| KubeconfigError::Write { file: file.to_owned(), why };
     if !force && !is_ours(file).map_err(failed)? {
         return Err(KubeconfigError::NotOurs(file.to_owned()));

@@ -12,7 +12,6 @@ use kube::api::Api;
 
 use crate::authenticator;
 use crate::error::Error;
-use crate::gateway;
 use crate::identity_mappings::{self, Found};
 use crate::observe::{Inputs, KnownPlaces};
 use crate::operator::Operator;
@@ -63,7 +62,7 @@ pub(super) async fn write(operator: &Operator, target: &Arc<Target>, planned: &P
             let read = planned.mappings.named(&write.name).map(Arc::as_ref);
             operator.gateway.replace_mapping(&api, &written(write, read)).await
         };
-        if result.as_ref().is_err_and(gateway::is_gone) {
+        if result.as_ref().is_err_and(identity_mappings::lost_its_crd) {
             mappings.forget_crd();
         }
         mappings.saw(result?);

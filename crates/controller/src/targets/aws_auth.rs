@@ -1,6 +1,7 @@
 //! `aws-auth` of one target as last seen, and the one watch that keeps it fresh. Bounded by itself: nothing that a server
 //! answers makes it turn in circles. Needs a client; writes nothing.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub(crate) struct AwsAuth {
     cluster: String,
     client: Client,
     seen: Mutex<Seen>,
+    /// How often something was taken in.
+    news: AtomicU64,
     /// uid of the target's `kube-system`: which cluster it is.
     identity: OnceLock<String>,
     health: Arc<Health>,
@@ -80,6 +83,7 @@ impl AwsAuth {
             cluster: format!("{}/{}", cluster.namespace.as_deref().unwrap_or_default(), cluster.name),
             client,
             seen: Mutex::new(Seen::Nothing(None)),
+            news: AtomicU64::new(0),
             identity: OnceLock::new(),
             health,
             changed: Box::new(changed),
@@ -115,6 +119,7 @@ impl AwsAuth {
     /// Takes in what a write, a read or an event returned, unless something newer was seen.
     pub(crate) fn saw(&self, config_map: Option<ConfigMap>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.news.fetch_add(1, Ordering::SeqCst);
         match config_map {
             None => *seen = Seen::Absent,
             Some(new) => {
@@ -126,6 +131,29 @@ impl AwsAuth {
                 *seen = Seen::Present(Arc::new(new));
             }
         }
+    }
+
+    /// Takes in what a list returned that was asked for when so much was known. If nothing was taken in since, it says how
+    /// things are, even with a lower resourceVersion than before: then a backup was restored.
+    fn listed(&self, config_map: Option<ConfigMap>, news_before: u64) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_latest = self.news.load(Ordering::SeqCst) == news_before;
+        if let (Seen::Present(old), Some(new), true) = (&*seen, &config_map, is_latest)
+            && is_older(new, old)
+        {
+            tracing::warn!(
+                "aws-auth is older than it was: a backup was restored, and what it says now counts"
+            );
+            *seen = Seen::Absent;
+        }
+        drop(seen);
+        self.saw(config_map);
+    }
+
+    /// Whether an event tells what is known: it follows our own write, whose answer came first.
+    fn is_known(&self, config_map: &ConfigMap) -> bool {
+        let version = |c: &ConfigMap| (c.uid(), c.resource_version());
+        matches!(self.seen(), Seen::Present(known) if version(&known) == version(config_map))
     }
 
     fn api(&self) -> Api<ConfigMap> {
@@ -166,6 +194,7 @@ impl AwsAuth {
             }
         }
         let only = format!("metadata.name={NAME}");
+        let news_before = self.news.load(Ordering::SeqCst);
         let list = match self.api().list(&ListParams::default().fields(&only)).await {
             Ok(list) => list,
             Err(error) => return failed("can't list ConfigMap aws-auth", &error),
@@ -173,7 +202,7 @@ impl AwsAuth {
         let Some(mut version) = list.metadata.resource_version.filter(|version| !version.is_empty()) else {
             return Broken::Unreachable("it lists ConfigMap aws-auth without a resourceVersion".to_owned());
         };
-        self.saw(list.items.into_iter().find(is_meant));
+        self.listed(list.items.into_iter().find(is_meant), news_before);
         if self.health.watched() {
             tracing::info!(cluster = self.cluster, "aws-auth is watched again");
         }
@@ -237,7 +266,7 @@ impl AwsAuth {
         };
         let new = config_map.resource_version().filter(|version| !version.is_empty());
         *version = new.ok_or_else(|| Broken::Interrupted("an event without a resourceVersion".to_owned()))?;
-        if is_meant(&config_map) {
+        if is_meant(&config_map) && !(is_there && self.is_known(&config_map)) {
             self.saw(is_there.then_some(config_map));
             self.touched();
         }

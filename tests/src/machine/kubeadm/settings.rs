@@ -66,16 +66,14 @@ pub(super) fn join(node: &KubeadmNode, at: Ipv4Addr) -> String {
     })])
 }
 
-/// Beside the settings: what is not checked, because a machine of ours is none to run a cluster on for good, and what
-/// is left out.
+/// What is not checked: a machine of ours is none to run a cluster on for good.
+const UNCHECKED: &str = "--ignore-preflight-errors=SystemVerification,NumCPU,Mem,FileExisting-conntrack";
+
+/// Beside the settings.
 pub(super) fn arguments(verb: &str) -> &'static [&'static str] {
     match verb {
-        "init" => &[
-            "--upload-certs",
-            "--ignore-preflight-errors=SystemVerification,NumCPU,Mem",
-            "--skip-phases=addon/coredns,addon/kube-proxy",
-        ],
-        _ => &["--ignore-preflight-errors=SystemVerification,NumCPU,Mem"],
+        "init" => &["--upload-certs", UNCHECKED, "--skip-phases=addon/coredns,addon/kube-proxy"],
+        _ => &[UNCHECKED],
     }
 }
 

@@ -22,16 +22,16 @@ use crate::place::FieldPath;
 use crate::selection::{self, ClusterName};
 
 /// What the files hold.
-pub(super) struct FromFiles<'s> {
-    objects: Objects<'s>,
-    pub(super) findings: Vec<Finding>,
+pub(crate) struct FromFiles<'s> {
+    pub(crate) objects: Objects<'s>,
+    pub(crate) findings: Vec<Finding>,
     skipped: Vec<String>,
 }
 
 /// Files that are no YAML.
-pub(super) struct Unreadable {
-    pub(super) files: usize,
-    pub(super) findings: Vec<Finding>,
+pub(crate) struct Unreadable {
+    pub(crate) files: usize,
+    pub(crate) findings: Vec<Finding>,
 }
 
 impl<'s> FromFiles<'s> {
@@ -39,7 +39,7 @@ impl<'s> FromFiles<'s> {
     ///
     /// # Errors
     /// Where one of them is no YAML: what would be applied is not known.
-    pub(super) fn read(sources: &'s [Source], namespace: &str, policy: &Policy) -> Result<Self, Unreadable> {
+    pub(crate) fn read(sources: &'s [Source], namespace: &str, policy: &Policy) -> Result<Self, Unreadable> {
         let manifests = manifests::read(sources, namespace);
         let objects = Objects::of(&manifests);
         let mut findings = manifests.findings;
@@ -54,7 +54,7 @@ impl<'s> FromFiles<'s> {
 
     /// The Cluster that is meant: the one in the files, as if it had been applied; else the one in the
     /// cluster that is named, or that alone refers to an AWSIamConfig of the files.
-    pub(super) async fn cluster(
+    pub(crate) async fn cluster(
         &self,
         live: &Management,
         wanted: Option<&ClusterName>,
@@ -88,14 +88,14 @@ impl<'s> FromFiles<'s> {
     }
 
     /// What of the files does not count, one line each.
-    pub(super) fn skipped(&self, cluster: &Cluster) -> Vec<String> {
+    pub(crate) fn skipped(&self, cluster: &Cluster) -> Vec<String> {
         let aside = selection::left_aside(&self.objects, cluster);
         self.skipped.iter().cloned().chain(aside).collect()
     }
 
     /// The AWSIamConfigs that the Cluster refers to, those of files as if they had been applied, and what of
     /// them the API server would refuse to change.
-    pub(super) async fn configs(
+    pub(crate) async fn configs(
         &self,
         live: &Management,
         cluster: &Cluster,

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// The value is no time.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub(super) enum TimeError {
+pub(crate) enum TimeError {
     #[error("write whole numbers with units, such as 30s, 10m or 1h30m")]
     NoTime,
     #[error("it must be at least one second")]
@@ -17,7 +17,7 @@ pub(super) enum TimeError {
 ///
 /// # Errors
 /// [`TimeError`] for everything else.
-pub(super) fn parse(text: &str) -> Result<Duration, TimeError> {
+pub(crate) fn parse(text: &str) -> Result<Duration, TimeError> {
     let mut seconds: u64 = 0;
     let mut rest = text.trim();
     if rest.is_empty() {
