@@ -93,13 +93,14 @@ impl Targets {
     /// `touched` gets a Cluster at each change of its target.
     pub(crate) fn new(options: &Options, client: &Client, touched: &Touched, spawn: &Spawn) -> Self {
         let local = options.local_cluster.as_ref().map(|cluster| {
-            let (object, touched) =
-                (ObjectRef::new(&cluster.name).within(&cluster.namespace), touched.clone());
+            let object = ObjectRef::new(&cluster.name).within(&cluster.namespace);
+            let (touch, touched) = (object.clone(), touched.clone());
             let health = Arc::new(Health::default());
-            let aws_auth = AwsAuth::new(TargetKind::Local, client.clone(), health.clone(), move || {
-                // The queue ends only when the operator does.
-                drop(touched.send(object.clone()));
-            });
+            let aws_auth =
+                AwsAuth::new(TargetKind::Local, &object, client.clone(), health.clone(), move || {
+                    // The queue ends only when the operator does.
+                    drop(touched.send(touch.clone()));
+                });
             let target = Target::start(client.clone(), Arc::new(aws_auth), health, None, spawn);
             (cluster.clone(), Arc::new(target))
         });

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use awsiam_api::TargetKind;
+use awsiam_api::{Cluster, TargetKind};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 use super::health::Health;
 use super::pace::Pace;
 use crate::error::words;
-use crate::watches::TakeUpAgain;
+use crate::watches::{Guard, TakeUpAgain};
 
 /// Namespace of `aws-auth`.
 pub(crate) const NAMESPACE: &str = "kube-system";
@@ -46,6 +47,8 @@ pub(crate) enum Seen {
 /// `aws-auth` of one target.
 pub(crate) struct AwsAuth {
     kind: TargetKind,
+    /// Its Cluster, as logs name it.
+    cluster: String,
     client: Client,
     seen: Mutex<Seen>,
     /// How often something was taken in.
@@ -70,12 +73,14 @@ impl AwsAuth {
     /// Nothing is seen before [`AwsAuth::watch`] runs. `changed` is called when a pass should look.
     pub(crate) fn new(
         kind: TargetKind,
+        cluster: &ObjectRef<Guard<Cluster>>,
         client: Client,
         health: Arc<Health>,
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self {
             kind,
+            cluster: format!("{}/{}", cluster.namespace.as_deref().unwrap_or_default(), cluster.name),
             client,
             seen: Mutex::new(Seen::Nothing(None)),
             news: AtomicU64::new(0),
@@ -166,7 +171,8 @@ impl AwsAuth {
             match self.follow().await {
                 Broken::Unreachable(why) => self.unreachable(why),
                 Broken::Interrupted(why) => {
-                    tracing::debug!(why, "the watch on aws-auth ended; taking it up again");
+                    let cluster = &self.cluster;
+                    tracing::debug!(cluster, why, "the watch on aws-auth ended; taking it up again");
                 }
             }
             tokio::time::sleep(waits.next().unwrap_or(SHORT)).await;
@@ -197,7 +203,9 @@ impl AwsAuth {
             return Broken::Unreachable("it lists ConfigMap aws-auth without a resourceVersion".to_owned());
         };
         self.listed(list.items.into_iter().find(is_meant), news_before);
-        self.health.watched();
+        if self.health.watched() {
+            tracing::info!(cluster = self.cluster, "aws-auth is watched again");
+        }
         self.touched();
         let mut pace = Pace::default();
         loop {
@@ -267,8 +275,10 @@ impl AwsAuth {
 
     /// Takes note of why the API server can't be asked; what was seen once stays.
     fn unreachable(&self, why: String) {
-        tracing::warn!(why, "aws-auth can't be watched; trying again");
         let is_news = self.health.unreachable(why.clone());
+        if is_news {
+            tracing::warn!(cluster = self.cluster, why, "aws-auth can't be watched; trying again and again");
+        }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let was_unseen = if let Seen::Nothing(known) = &mut *seen {
             *known = Some(why);

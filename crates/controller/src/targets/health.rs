@@ -68,9 +68,9 @@ impl Health {
         })
     }
 
-    /// The watch is open.
-    pub(super) fn watched(&self) {
-        self.with(|state| state.watch = None);
+    /// The watch is open. Whether it could not be opened before.
+    pub(super) fn watched(&self) -> bool {
+        self.with(|state| state.watch.take().is_some())
     }
 
     /// A request was not answered.
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!((trouble.why.as_str(), wait), ("connection refused", None));
         assert!(health.unreachable("timed out".to_owned()));
         assert_eq!(health.trouble().map(|now| now.since), Some(trouble.since), "it is still the same outage");
-        health.watched();
+        assert!(health.watched());
         assert_eq!(health.closed(), None);
     }
 }

@@ -190,22 +190,23 @@ impl Remote {
             "no client can be made of it: see whether its certificates and its key are whole and belong together".to_owned()
         })?;
         let object = ObjectRef::new(&cluster.name_any()).within(&cluster.namespace().unwrap_or_default());
-        Ok(Arc::new(self.target(&watching, object, &judged)))
+        Ok(Arc::new(self.target(&watching, &object, &judged)))
     }
 
     fn target(
         &self,
         watching: &Client,
-        object: ObjectRef<Guard<Cluster>>,
+        object: &ObjectRef<Guard<Cluster>>,
         judged: &TargetKubeconfig,
     ) -> Target {
-        let touched = self.touched.clone();
+        let (touch, touched) = (object.clone(), self.touched.clone());
+        let touch = move || {
+            // The queue ends only when the operator does.
+            drop(touched.send(touch.clone()));
+        };
         let health = Arc::new(Health::default());
-        let aws_auth =
-            Arc::new(AwsAuth::new(TargetKind::Remote, watching.clone(), health.clone(), move || {
-                // The queue ends only when the operator does.
-                drop(touched.send(object.clone()));
-            }));
+        let aws_auth = AwsAuth::new(TargetKind::Remote, object, watching.clone(), health.clone(), touch);
+        let aws_auth = Arc::new(aws_auth);
         let (noted, watched) = (health.clone(), Arc::downgrade(&aws_auth));
         let client = bounds::noting(watching, move |why| {
             noted.failed(why);
