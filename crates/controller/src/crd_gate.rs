@@ -9,12 +9,11 @@ use futures::future::join_all;
 use futures::{Stream, StreamExt, TryStreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::Api;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
 
-use crate::watches::TakeUpAgain;
+use crate::watches::watch_anew;
 
 /// What is known of each CRD, by its name. Absent from the map: not looked at yet.
 type Lacking = BTreeMap<String, Verdict>;
@@ -74,7 +73,7 @@ impl CrdGate {
     async fn watch_one(&self, client: Client, name: String) {
         let api: Api<CustomResourceDefinition> = Api::all(client);
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut events = watcher::watcher(api, config).backoff(TakeUpAgain::default()).boxed();
+        let mut events = watch_anew(api, config).boxed();
         let mut listed = None;
         loop {
             match events.try_next().await {

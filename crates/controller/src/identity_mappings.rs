@@ -13,7 +13,6 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Client, ResourceExt};
 use tokio::sync::watch;
@@ -22,7 +21,7 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::operator::Operator;
 use crate::target::Target;
-use crate::watches::TakeUpAgain;
+use crate::watches::watch_anew;
 
 /// How long a pass waits for the first list. A CRD that has just been made is not served at once.
 const FIRST_LIST: Duration = Duration::from_secs(10);
@@ -229,8 +228,7 @@ impl IdentityMappings {
 
     /// Watches the objects for ever; `changed` is called after each change.
     async fn watch(&self, changed: impl Fn()) {
-        let events = watcher::watcher(self.api(), watcher::Config::default());
-        let mut events = events.backoff(TakeUpAgain::default()).boxed();
+        let mut events = watch_anew(self.api(), watcher::Config::default()).boxed();
         let mut list = BTreeMap::new();
         loop {
             match events.try_next().await {

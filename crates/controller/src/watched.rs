@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use crate::error::Error;
-use crate::watches::TakeUpAgain;
+use crate::watches::watch_anew;
 
 /// How long a pass waits for the first list.
 const FIRST_LIST: Duration = Duration::from_secs(10);
@@ -54,8 +54,7 @@ where
         let (store, writer) = reflector::store();
         let state = watch::Sender::new(State::Waiting);
         let watched = Self { what: what.into(), store, state: state.clone() };
-        let events = watcher::watcher(api, config)
-            .backoff(TakeUpAgain::default())
+        let events = watch_anew(api, config)
             // The label says whose an object is; who wrote which field takes memory. When is little, and of use.
             .modify(|object| {
                 object.managed_fields_mut().iter_mut().for_each(|entry| entry.fields_v1 = None);

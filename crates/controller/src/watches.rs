@@ -1,6 +1,7 @@
 //! The watches on our own resources. Objects that do not decode come through with their error; a watch
 //! that breaks is taken up again with backoff, and the last thing known stays.
 
+mod anew;
 mod namespaces;
 
 use std::fmt::Debug;
@@ -12,12 +13,13 @@ use kube::api::Api;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{DefaultBackoff, Event};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+
+pub(crate) use anew::watch_anew;
 
 /// A Cluster or an AWSIamConfig, or why it is none.
 pub(crate) type Guard<K> = DeserializeGuard<K>;
@@ -49,12 +51,6 @@ impl Iterator for TakeUpAgain {
 
     fn next(&mut self) -> Option<Duration> {
         self.backoff.next().map(|wait| wait.min(self.longest))
-    }
-}
-
-impl Backoff for TakeUpAgain {
-    fn reset(&mut self) {
-        self.backoff.reset();
     }
 }
 
@@ -117,9 +113,7 @@ where
         + Sync
         + 'static,
 {
-    let watch = |api: Api<Guard<K>>| {
-        watcher::watcher(api, watcher::Config::default()).backoff(TakeUpAgain::default()).boxed()
-    };
+    let watch = |api: Api<Guard<K>>| watch_anew(api, watcher::Config::default()).boxed();
     let events = if namespaces.is_empty() {
         watch(Api::all(client))
     } else {

@@ -13,19 +13,25 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 /// Programs that take longest: what starts first ends first.
-const LONG: [&str; 8] = [
+const LONG: [&str; 14] = [
     "login_by_operator",
     "kubeadm_control_plane_rollout",
+    "remote_targets",
+    "hostile_kubeconfigs",
+    "backend_crd",
     "life",
+    "walkthrough",
     "aws_auth",
-    "authenticator",
     "login",
+    "authenticator",
+    "cli_day_two",
     "chaos",
-    "reader_equals_oracle",
+    "host_path",
+    "restored_backup",
 ];
 
 /// Programs that start the machine, of which a computer runs one at a time.
-const ON_THE_MACHINE: [&str; 3] = ["login_by_operator", "login", "machine"];
+const ON_THE_MACHINE: [&str; 4] = ["login_by_operator", "walkthrough", "login", "machine"];
 
 /// Programs that say how long something may take: they run when nothing else does.
 const ALONE: [&str; 1] = ["control_plane_starts"];
