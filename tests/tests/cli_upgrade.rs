@@ -7,6 +7,9 @@
     reason = "a test may"
 )]
 
+#[path = "../../crates/cli/tests/schema/mod.rs"]
+mod schema;
+
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -26,8 +29,15 @@ struct Run {
 }
 
 impl Run {
+    /// The output as JSON, which is as its schema says.
     fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", self.stdout, self.stderr))
+        let said = serde_json::from_str(&self.stdout);
+        let said = said.unwrap_or_else(|e| panic!("{e}: {}{}", self.stdout, self.stderr));
+        schema::holds("upgrade-cluster", &said);
+        if let Some(plan) = said.get("plan") {
+            schema::holds("diff", plan);
+        }
+        said
     }
 }
 
@@ -209,9 +219,11 @@ async fn nothing_is_applied_when_anything_in_the_files_is_refused() {
     stage.config_spec("team", json!({"mapRoles": []})).await;
     let moved = json!({"awsRegion": "eu-north-1"});
     let files = Files::of(&[cluster(), config(&["Dev"], &moved)]);
-    let run = upgrade(&stage, &files, &["--yes"]).await;
+    let run = upgrade(&stage, &files, &["--yes", "-o", "json"]).await;
     assert_eq!(run.code, Some(1));
-    assert!(run.stderr.contains("awsRegion"), "{}", run.stderr);
+    let said = run.json();
+    assert_eq!(said["outcome"], "Failed");
+    assert!(said["findings"].to_string().contains("awsRegion"), "{said}");
     assert!(stage.clusters().get_opt(CLUSTER).await.unwrap().is_none());
 }
 
