@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use awsiam_api::TargetKind;
 use awsiam_controller::Options;
+use awsiam_tests::control_plane::AuditEvent;
 use awsiam_tests::fleet::{self, Workload, cluster, put_kubeconfig};
 use awsiam_tests::stage::{Running, Stage, apply};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -200,11 +201,18 @@ async fn at_rest_a_remote_target_has_one_watch_and_no_write() {
     let watches: Vec<_> =
         all.iter().filter(|event| event.verb == "watch").map(|event| event.uri.clone()).collect();
     assert_eq!(watches.len(), 1, "{watches:?}");
+    // The last thing that is written is the record of what is there.
+    stage
+        .eventually("the content on record", async || {
+            let is_record =
+                |event: &AuditEvent| event.is_write() && event.name.starts_with("aws-auth-history-");
+            if ours(start).iter().any(is_record) { Ok(()) } else { Err("none yet".to_owned()) }
+        })
+        .await;
     // Several times around: it reads, if at all.
     let mark = workload.plane().audit_mark().unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let writes: Vec<_> =
-        ours(mark).into_iter().filter(awsiam_tests::control_plane::AuditEvent::is_write).collect();
+    let writes: Vec<_> = ours(mark).into_iter().filter(AuditEvent::is_write).collect();
     assert!(writes.is_empty(), "{writes:?}");
     operator.stop().await;
 }
