@@ -46,6 +46,10 @@ use crate::survey::Survey;
 /// How long nobody may look at what was applied before it is said that the operator seems not to run.
 const SILENCE: Duration = Duration::from_secs(15);
 
+/// How long the API server may take to be seen asking, where nothing was changed: the administrator has perhaps just set
+/// file and flag, and runs this again.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// Bring a cluster to what files say
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -208,7 +212,8 @@ impl ClusterArguments {
         if !self.wait {
             return Ok(Outcome::NotWaited);
         }
-        let outcome = self.follow(&management, &cluster, &applied, &mut interrupt, report).await?;
+        let patience = if is_same { PATIENCE } else { Duration::ZERO };
+        let outcome = self.follow(&management, &cluster, &applied, patience, &mut interrupt, report).await?;
         if outcome == Outcome::Ready {
             self.write_kubeconfig(&management, &cluster, report).await?;
         }
@@ -262,6 +267,7 @@ impl ClusterArguments {
         management: &Management,
         cluster: &Cluster,
         applied: &Applied,
+        patience: Duration,
         interrupt: &mut Signal,
         report: &mut Report,
     ) -> Result<Outcome, Error> {
@@ -273,7 +279,11 @@ impl ClusterArguments {
         let (started, end) = (Instant::now(), Instant::now() + self.timeout);
         let (mut last, mut is_silent) = (Verdict::NotSeen, true);
         let outcome = loop {
-            let wait = if is_silent { end.min(started + SILENCE) } else { end };
+            let wait = match &last {
+                Verdict::Administrator(_) => end.min(started + patience),
+                _ if is_silent => end.min(started + SILENCE),
+                _ => end,
+            };
             tokio::select! {
                 state = states.try_next() => match state {
                     Ok(Some(state)) => {
@@ -282,10 +292,9 @@ impl ClusterArguments {
                         last = verdict(&state, applied);
                         is_silent &= last == Verdict::NotSeen;
                         match &last {
-                            Verdict::NotSeen | Verdict::Waiting(_) => {}
+                            Verdict::NotSeen | Verdict::Waiting(_) | Verdict::Administrator(_) => {}
                             Verdict::Ready => break Outcome::Ready,
                             Verdict::Failed(why) => break Outcome::Failed(why.clone()),
-                            Verdict::Administrator(why) => break Outcome::Administrator(why.clone()),
                         }
                     }
                     Ok(None) => return Err(UpgradeError::Unwatched("the watch ended".to_owned()).into()),
@@ -297,6 +306,9 @@ impl ClusterArguments {
                 },
                 _ = interrupt.recv() => break Outcome::Interrupted,
                 () = tokio::time::sleep_until(wait) => {
+                    if let Verdict::Administrator(why) = &last {
+                        break Outcome::Administrator(why.clone());
+                    }
                     if Instant::now() >= end {
                         break Outcome::TimedOut(missing(&last));
                     }
