@@ -76,8 +76,10 @@ pub struct AuditMark(u64);
 
 /// The end of the log as it is now.
 pub(super) fn mark(log: &Path) -> Result<AuditMark, ControlPlaneError> {
-    let length = std::fs::metadata(log).map_err(ControlPlaneError::file("read", log))?.len();
-    Ok(AuditMark(length))
+    let written = std::fs::read(log).map_err(ControlPlaneError::file("read", log))?;
+    // A line that is being written is read from its beginning later.
+    let whole = written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    Ok(AuditMark(whole.try_into().unwrap_or(u64::MAX)))
 }
 
 /// The events behind `mark`. A last line that is still being written is left out.
