@@ -1,7 +1,7 @@
 //! Runs the test programs that `cargo test --no-run --message-format=json-render-diagnostics` names, several at a time: most of them wait
 //! for servers most of the time. The output of each is printed whole when it ends, those that fail once more at the end.
 //!
-//! Argument: the file with cargo's messages. `TEST_JOBS`: how many run at a time (3).
+//! Argument: the file with cargo's messages. `TEST_JOBS`: how many run at a time (2).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -72,7 +72,7 @@ impl Ended {
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let messages =
         std::env::args().nth(1).ok_or("usage: suite FILE, with the messages of cargo test --no-run")?;
-    let jobs = std::env::var("TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(3_usize).max(1);
+    let jobs = std::env::var("TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(2_usize).max(1);
     let programs = programs(&std::fs::read_to_string(messages)?)?;
     if programs.is_empty() {
         return Err("cargo names no test program".into());
