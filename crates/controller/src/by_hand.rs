@@ -30,7 +30,7 @@ pub async fn put(client: &Client, seen: Option<&ConfigMap>, content: &Content) -
     let recorder = Gateway::new(None);
     if let Some(seen) = seen {
         let writer = observe::last_writer(seen).unwrap_or_default();
-        history.record(&recorder, seen, writer).await?;
+        history.record(&recorder, seen, writer, None).await?;
     }
     let (wanted, gateway) = (content::wanted(seen, content), Gateway::by_hand());
     let written = if seen.is_some() {
@@ -38,7 +38,7 @@ pub async fn put(client: &Client, seen: Option<&ConfigMap>, content: &Content) -
     } else {
         gateway.create(client.clone(), &wanted).await?
     };
-    history.record(&recorder, &written, COMMAND_LINE_MANAGER.to_owned()).await?;
+    history.record(&recorder, &written, COMMAND_LINE_MANAGER.to_owned(), None).await?;
     Ok(written)
 }
 

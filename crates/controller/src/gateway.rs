@@ -156,7 +156,8 @@ impl Gateway {
     {
         let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
         let params = PatchParams::apply(self.manager).force();
-        self.send("apply", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
+        // Nobody looks at the answer: its metadata is enough.
+        self.send("apply", what, api.patch_metadata(name, &params, &Patch::Apply(object))).await.map(drop)
     }
 
     /// Applies an object that is to be new, without taking over fields that another manager has just set.

@@ -92,7 +92,8 @@ impl History {
         *self.records.lock().unwrap_or_else(PoisonError::into_inner) = Some(records);
     }
 
-    /// Records a content of `aws-auth` that `writer` wrote, unless the newest record holds it.
+    /// Records a content of `aws-auth` that `writer` wrote, unless the newest record holds it. `has_nodes`: whether
+    /// nodes join by it, where that is known already.
     ///
     /// # Errors
     /// [`Error::Read`] or [`Error::Write`].
@@ -101,6 +102,7 @@ impl History {
         gateway: &Gateway,
         config_map: &ConfigMap,
         writer: String,
+        has_nodes: Option<bool>,
     ) -> Result<(), Error> {
         let data = config_map.data.clone().unwrap_or_default();
         let ledger = config_map.annotations().get(ledger::ANNOTATION).cloned();
@@ -118,7 +120,10 @@ impl History {
             }
             (slot, revision) = ring::next(&records);
         }
-        let record = Record::new(slot, revision, data, ledger, writer);
+        let mut record = Record::new(slot, revision, data, ledger, writer);
+        if let Some(has_nodes) = has_nodes {
+            record = record.knowing_nodes(has_nodes);
+        }
         gateway.apply(&self.api, &record_name(slot), &render(&record)).await?;
         let kept = records.iter().filter(|r| r.slot != slot).cloned();
         self.keep(Arc::new(kept.chain([record]).collect()));
@@ -128,13 +133,13 @@ impl History {
 
 impl History {
     /// Whether the slot that is to be written holds what we know. An administrator who restores a content records the
-    /// one before, too, and takes the very slot that we would take.
+    /// one before, too, and takes the very slot that we would take. Reads no content.
     async fn is_as_known(&self, slot: usize, records: &[Record]) -> Result<bool, Error> {
         let name = record_name(slot);
-        let read = self.api.get_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
-        let there = read.and_then(|config_map| recorded(slot, &config_map));
+        let read = self.api.get_metadata_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
+        let there = read.as_ref().and_then(revision);
         let known = records.iter().find(|record| record.slot == slot);
-        Ok(there.map(|there| there.record.revision) == known.map(|known| known.revision))
+        Ok(there == known.map(|known| known.revision))
     }
 }
 
@@ -158,12 +163,16 @@ pub struct Recorded {
 /// Reads the ConfigMap of a slot; none if it is no record.
 #[must_use]
 pub fn recorded(slot: usize, config_map: &ConfigMap) -> Option<Recorded> {
+    let revision = revision(config_map)?;
     let annotations = config_map.annotations();
-    let revision = annotations.get(REVISION)?.parse().ok()?;
     let writer = annotations.get(WRITER).cloned().unwrap_or_default();
     let data = config_map.data.clone().unwrap_or_default();
     let record = Record::new(slot, revision, data, annotations.get(LEDGER).cloned(), writer);
     Some(Recorded { record, seen: annotations.get(SEEN).cloned().unwrap_or_default() })
+}
+
+fn revision(object: &impl ResourceExt) -> Option<u64> {
+    object.annotations().get(REVISION)?.parse().ok()
 }
 
 fn render(record: &Record) -> ConfigMap {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use awsiam_api::names::{CLUSTER_FINALIZER, EKS_ANYWHERE_FINALIZER, GIVE_UP_TARGET};
 use awsiam_api::{AWSIamConfig, Cluster, DeletionPolicy, TargetKind};
-use awsiam_core::plan::{self, Blocked, Note, Plan, State};
+use awsiam_core::plan::{self, Blocked, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
@@ -248,11 +248,11 @@ async fn carry_out(
             mappings = Some(found);
             let policy = observe::policy_for(&cluster, &operator.options.policy);
             let request = inputs.request(&policy);
-            if directly.is_empty() && !plan::older_than_recorded(&request).is_empty() {
-                read_directly(operator, &mut cluster, &request, &mut directly).await?;
+            let plan = plan::plan(&request);
+            if directly.is_empty() && plan.suspected_stale().next().is_some() {
+                read_directly(operator, &mut cluster, &plan, &mut directly).await?;
                 continue;
             }
-            let plan = plan::plan(&request);
             break (inputs, plan);
         };
         let mut report = Planned {
@@ -318,24 +318,21 @@ fn inputs(
 async fn read_directly(
     operator: &Operator,
     cluster: &mut Cluster,
-    request: &plan::Request<'_>,
+    plan: &Plan,
     directly: &mut ReadDirectly,
 ) -> Result<(), Error> {
     let namespace = cluster.namespace().unwrap_or_default();
     let configs: Api<DeserializeGuard<AWSIamConfig>> = Api::namespaced(operator.client.clone(), &namespace);
-    let names: Vec<String> = match request.refs {
-        awsiam_core::desired::Refs::Listed(configs) => configs.iter().map(|c| c.name.clone()).collect(),
-        awsiam_core::desired::Refs::Absent => Vec::new(),
-    };
-    for note in plan::older_than_recorded(request) {
-        let Note::OlderGeneration { object, .. } = note else { continue };
+    let refs: Vec<String> =
+        cluster.spec.identity_provider_refs.iter().flatten().map(|r| r.name.clone()).collect();
+    for object in plan.suspected_stale() {
         tracing::info!(object, "older than the ledger recorded; reading it directly");
-        if names.contains(&object) {
+        if refs.iter().any(|name| name == object) {
             let read = configs
-                .get_opt(&object)
+                .get_opt(object)
                 .await
                 .map_err(Error::read(format!("AWSIamConfig {namespace}/{object}")))?;
-            directly.insert(object, read.map(Arc::new));
+            directly.insert(object.to_owned(), read.map(Arc::new));
         }
     }
     let name = cluster.name_any();
@@ -371,7 +368,7 @@ fn record_seen(operator: &Operator, target: &Arc<Target>, planned: &Planned) {
     if let Some(seen) = &planned.seen
         && !history::holds(&planned.inputs.history, seen)
     {
-        operator.record_beside(target, seen.clone());
+        operator.record_beside(target, seen.clone(), None);
     }
 }
 
@@ -405,7 +402,7 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
             if plan.has_write() && !target.wrote(seen) && !history::holds(&planned.inputs.history, seen) =>
         {
             // Somebody else's content is on record before it is overwritten.
-            target.history.record(&operator.gateway, seen, target.writer_of(seen)).await?;
+            target.history.record(&operator.gateway, seen, target.writer_of(seen), None).await?;
         }
         _ => record_seen(operator, target, planned),
     }
@@ -419,7 +416,7 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
         operator.gateway.create(target.client.clone(), &wanted).await?
     };
     target.have_written(&written);
-    operator.record_beside(target, Arc::new(written));
+    operator.record_beside(target, Arc::new(written), Some(plan.counts.nodes > 0));
     Ok(())
 }
 
@@ -430,11 +427,11 @@ impl Operator {
     }
 
     /// Records a content without holding up the pass.
-    fn record_beside(&self, target: &Arc<Target>, config_map: Arc<ConfigMap>) {
+    fn record_beside(&self, target: &Arc<Target>, config_map: Arc<ConfigMap>, has_nodes: Option<bool>) {
         let (target, gateway) = (target.clone(), self.gateway.clone());
         let writer = target.writer_of(&config_map);
         self.tasks.spawn(async move {
-            if let Err(error) = target.history.record(&gateway, &config_map, writer).await {
+            if let Err(error) = target.history.record(&gateway, &config_map, writer, has_nodes).await {
                 tracing::warn!(%error, "can't record a content of aws-auth; the next pass tries again");
             }
         });

@@ -3,7 +3,9 @@
 
 mod change;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::mapping::{Entry, Key, List};
 use crate::reader::{self, Block, ReadEntry};
@@ -21,7 +23,7 @@ pub const COMMAND_LINE: &str = "awsiam";
 pub const SLOTS: usize = 10;
 
 /// One record: a content of `aws-auth` that was seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Record {
     /// The number in its name, below [`SLOTS`].
     pub slot: usize,
@@ -33,12 +35,21 @@ pub struct Record {
     pub ledger: Option<String>,
     /// The field manager that wrote it.
     pub writer: String,
-    /// Whether nodes join by an entry of it. Computed once, because reading takes time.
-    pub has_nodes: bool,
+    /// Whether nodes join by an entry of it. Found out when it is first asked, because reading takes time.
+    has_nodes: OnceLock<bool>,
 }
 
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |r: &Self| (r.slot, r.revision, r.writer.clone(), r.ledger.clone());
+        of(self) == of(other) && self.data == other.data
+    }
+}
+
+impl Eq for Record {}
+
 impl Record {
-    /// A record; whether it has node entries is read from its data.
+    /// A record.
     #[must_use]
     pub fn new(
         slot: usize,
@@ -47,8 +58,19 @@ impl Record {
         ledger: Option<String>,
         writer: String,
     ) -> Self {
-        let has_nodes = has_nodes(&data);
-        Self { slot, revision, data, ledger, writer, has_nodes }
+        Self { slot, revision, data, ledger, writer, has_nodes: OnceLock::new() }
+    }
+
+    /// The same, for one who knows already whether it has node entries: whoever planned its content.
+    #[must_use]
+    pub fn knowing_nodes(self, has_nodes: bool) -> Self {
+        Self { has_nodes: has_nodes.into(), ..self }
+    }
+
+    /// Whether nodes join by an entry of it.
+    #[must_use]
+    pub fn has_nodes(&self) -> bool {
+        *self.has_nodes.get_or_init(|| has_nodes(&self.data))
     }
 
     /// Whether it holds this content.
@@ -77,7 +99,10 @@ pub fn newest(records: &[Record]) -> Option<&Record> {
 /// The newest record with a node entry: what `aws-auth` is made again from.
 #[must_use]
 pub fn newest_with_nodes(records: &[Record]) -> Option<&Record> {
-    records.iter().filter(|r| r.has_nodes).max_by_key(|r| r.revision)
+    // From the newest on, so that no older one is read than need be.
+    let mut newest_first: Vec<&Record> = records.iter().collect();
+    newest_first.sort_by_key(|record| Reverse(record.revision));
+    newest_first.into_iter().find(|record| record.has_nodes())
 }
 
 /// Whether this content has to be recorded: it is not what the newest record holds.
@@ -146,14 +171,8 @@ mod tests {
     use super::*;
 
     fn record(slot: usize, revision: u64, has_nodes: bool) -> Record {
-        Record {
-            slot,
-            revision,
-            data: BTreeMap::new(),
-            ledger: Some(format!("{revision}")),
-            writer: "kubectl".into(),
-            has_nodes,
-        }
+        let ledger = Some(format!("{revision}"));
+        Record::new(slot, revision, BTreeMap::new(), ledger, "kubectl".into()).knowing_nodes(has_nodes)
     }
 
     #[test]
@@ -167,9 +186,20 @@ mod tests {
     #[test]
     fn the_newest_record_with_node_entries_is_never_reused() {
         let mut full: Vec<_> = (0..SLOTS).map(|s| record(s, 10 + s as u64, false)).collect();
-        full[0].has_nodes = true;
+        full[0] = record(0, 10, true);
         assert_eq!(next(&full), (1, 20));
         assert_eq!(newest_with_nodes(&full).map(|r| r.slot), Some(0));
+    }
+
+    #[test]
+    fn who_does_not_know_whether_nodes_join_reads_it() {
+        let roles = |text: &str| BTreeMap::from([("mapRoles".to_owned(), text.to_owned())]);
+        let has_nodes = |text: &str| Record::new(0, 1, roles(text), None, String::new()).has_nodes();
+        assert!(has_nodes(
+            "- rolearn: arn:aws:iam::111122223333:role/n\n  username: n\n  groups: [\"system:n\\x6fdes\"]\n"
+        ));
+        assert!(!has_nodes("- rolearn: arn:aws:iam::111122223333:role/n\n  username: n\n"));
+        assert!(!has_nodes("# groups: [system:nodes]\n"));
     }
 
     #[test]

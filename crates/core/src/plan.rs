@@ -226,6 +226,16 @@ impl Plan {
         !self.objects.changes.is_empty()
     }
 
+    /// The objects that were read at an older generation than the ledger or a mark recorded for the same uid:
+    /// suspected stale reads. `Cluster` is the Cluster, everything else an AWSIamConfig. The controller reads them
+    /// directly and plans again with what it got. None where a ledger forbids to plan.
+    pub fn suspected_stale(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter_map(|note| match note {
+            Note::OlderGeneration { object, .. } => Some(object.as_str()),
+            _ => None,
+        })
+    }
+
     /// The outcomes by which something changes.
     pub fn changes(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(|o| o.state.is_change())
@@ -247,27 +257,21 @@ impl Plan {
     }
 }
 
-/// Objects whose generation is older than the one that the ledger recorded for the same uid: suspected
-/// stale reads. The controller reads them directly and plans again with what it got.
-#[must_use]
-pub fn older_than_recorded(request: &Request<'_>) -> Vec<Note> {
+/// Notes of objects whose generation is older than the one that the ledger or a mark recorded for the same uid.
+fn older_than_recorded(request: &Request<'_>, ledger: Option<&Ledger>) -> Vec<Note> {
     let mut recorded = Recorded::default();
-    if let Some(Ok(ledger)) = request.observed.ledger.as_deref().map(Ledger::parse)
-        && ledger.writer.relation_to(request.writer) != Relation::Other
-    {
+    let is_other = |writer: &Writer| writer.relation_to(request.writer) == Relation::Other;
+    if let Some(ledger) = ledger.filter(|ledger| !is_other(&ledger.writer)) {
         recorded.cluster(request, &ledger.writer, ledger.cluster_generation);
-        for (name, version) in ledger.configs {
-            recorded.config(name, version.uid, version.generation);
+        for (name, version) in &ledger.configs {
+            recorded.config(name, &version.uid, version.generation);
         }
     }
     for object in request.places.objects.unwrap_or_default() {
         let mark = object.mark.as_deref().and_then(|text| Mark::parse(text).ok());
-        let Some(mark) = mark.filter(|mark| mark.writer.relation_to(request.writer) != Relation::Other)
-        else {
-            continue;
-        };
+        let Some(mark) = mark.filter(|mark| !is_other(&mark.writer)) else { continue };
         recorded.cluster(request, &mark.writer, mark.generation);
-        recorded.config(mark.config, mark.config_uid, mark.config_generation);
+        recorded.config(&mark.config, &mark.config_uid, mark.config_generation);
     }
     recorded.older(request)
 }
@@ -287,8 +291,8 @@ impl Recorded {
         }
     }
 
-    fn config(&mut self, name: String, uid: String, generation: i64) {
-        let known = self.configs.entry((name, uid)).or_default();
+    fn config(&mut self, name: &str, uid: &str, generation: i64) {
+        let known = self.configs.entry((name.to_owned(), uid.to_owned())).or_default();
         *known = generation.max(*known);
     }
 
@@ -318,7 +322,7 @@ pub fn plan(request: &Request<'_>) -> Plan {
         Ok(found) => found,
         Err(blocked) => return Plan { blocked: Some(blocked), ..Plan::nothing(request.observed) },
     };
-    notes.extend(older_than_recorded(request));
+    notes.extend(older_than_recorded(request, ownership.written.as_ref()));
     let objects = match Objects::of(request, &mut notes) {
         Ok(objects) => objects,
         Err(blocked) => return Plan { blocked: Some(blocked), ..Plan::nothing(request.observed) },

@@ -175,7 +175,7 @@ impl Revision {
             changed: arns(&change.changed),
             removed: arns(&change.removed),
             summary,
-            has_node_entries: record.has_nodes,
+            has_node_entries: record.has_nodes(),
             diff: diff::unified(&old.unwrap_or_default(), &content),
         }
     }

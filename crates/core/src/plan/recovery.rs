@@ -148,8 +148,11 @@ pub(super) fn by_equality(
 
 /// Earlier contents had node entries and this one has none.
 pub(super) fn lost_nodes(request: &Request<'_>, lists: &Lists<'_>) -> Option<Note> {
-    let record = history::newest_with_nodes(request.history)?;
     let readable = [List::Roles, List::Users].into_iter().all(|list| lists.side(list).is_readable());
     let any = lists.sides().any(|side| side.entries().any(Entry::is_node));
-    (readable && !any).then_some(Note::NodeEntriesLost { revision: record.revision })
+    if any || !readable {
+        return None;
+    }
+    let record = history::newest_with_nodes(request.history)?;
+    Some(Note::NodeEntriesLost { revision: record.revision })
 }
