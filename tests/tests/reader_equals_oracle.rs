@@ -15,7 +15,7 @@ use std::path::Path;
 use std::{env, fs};
 
 use awsiam_core::mapping::{Entry, List};
-use awsiam_core::reader::{self, Answers};
+use awsiam_core::reader::{self, Answers, Block, Unreadable};
 use awsiam_core::yaml;
 use awsiam_tests::oracle::{Answer, Manifest, Oracle};
 use serde_json::Value;
@@ -126,7 +126,8 @@ fn compare(questions: &[(List, &str)]) {
         .iter()
         .zip(&answers)
         .filter_map(|((list, text), answer)| {
-            let what = difference(*list, text, answer)?;
+            let what = difference(reader::read(*list, text), *list, text, answer)
+                .or_else(|| difference(reader::read_yaml(*list, text), *list, text, answer))?;
             let ours = reader::read(*list, text).map(|block| (block.entries, block.problems));
             Some(format!("{what}\n{list}: {text:?}\nours:   {ours:?}\ntheirs: {answer:?}\n"))
         })
@@ -136,8 +137,12 @@ fn compare(questions: &[(List, &str)]) {
 }
 
 /// What differs, if anything does.
-fn difference(list: List, text: &str, theirs: &Answer) -> Option<&'static str> {
-    let ours = reader::read(list, text);
+fn difference(
+    ours: Result<Block<'_>, Unreadable>,
+    list: List,
+    text: &str,
+    theirs: &Answer,
+) -> Option<&'static str> {
     if readers_differ(text) {
         return ours.is_ok().then_some("a text on which readers differ was read");
     }

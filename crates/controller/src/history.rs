@@ -136,7 +136,8 @@ impl History {
     /// one before, too, and takes the very slot that we would take. Reads no content.
     async fn is_as_known(&self, slot: usize, records: &[Record]) -> Result<bool, Error> {
         let name = record_name(slot);
-        let read = self.api.get_metadata_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
+        let read =
+            self.api.get_metadata_opt(&name).await.map_err(Error::read(format!("ConfigMap {name}")))?;
         let there = read.as_ref().and_then(revision);
         let known = records.iter().find(|record| record.slot == slot);
         Ok(there == known.map(|known| known.revision))

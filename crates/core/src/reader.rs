@@ -4,6 +4,7 @@
 mod accounts;
 mod answers;
 mod fields;
+mod plain;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -52,8 +53,20 @@ pub struct Block<'t> {
     pub entries: Vec<ReadEntry>,
     /// What the authenticator complains about; non-empty exactly when it reports an error.
     pub problems: Vec<Problem>,
-    /// The tree; none for the empty forms that it skips (blanks, two quotes, two back-ticks).
-    pub document: Option<Document<'t>>,
+    /// What it was read from.
+    pub tree: Tree<'t>,
+}
+
+/// What the entries of a data key were read from: as much as it takes to edit its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tree<'t> {
+    /// Nothing: the empty forms that the authenticator skips (blanks, two quotes, two back-ticks).
+    Nothing,
+    /// Lines of the plain shape alone, no anchor, no flow: for each item the byte offset of its dash and that behind
+    /// its last line, without the line break.
+    Lines(Vec<(usize, usize)>),
+    /// YAML.
+    Document(Document<'t>),
 }
 
 /// Reads one data key.
@@ -63,9 +76,20 @@ pub struct Block<'t> {
 /// does not touch by its own decision: those with characters on which readers differ, and very deep nesting
 /// ([`yaml::first_document`]).
 pub fn read(list: List, text: &str) -> Result<Block<'_>, Unreadable> {
+    match plain::read(list, text) {
+        Some(block) => Ok(block),
+        None => read_yaml(list, text),
+    }
+}
+
+/// The same, by way of YAML whatever the shape: slower, and what [`read`] is held to.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_yaml(list: List, text: &str) -> Result<Block<'_>, Unreadable> {
     let refused = |error: YamlError| Unreadable { list, message: error.message, position: error.position };
     if is_skippable(text) {
-        return Ok(Block { entries: Vec::new(), problems: Vec::new(), document: None });
+        return Ok(Block { entries: Vec::new(), problems: Vec::new(), tree: Tree::Nothing });
     }
     let document = yaml::first_document(text).map_err(refused)?;
     let mut found = Found::default();
@@ -74,7 +98,7 @@ pub fn read(list: List, text: &str) -> Result<Block<'_>, Unreadable> {
         List::Roles | List::Users => mappings(list, text, &document, &mut found),
     }
     .map_err(refused)?;
-    Ok(Block { entries: found.entries, problems: found.problems, document: Some(document) })
+    Ok(Block { entries: found.entries, problems: found.problems, tree: Tree::Document(document) })
 }
 
 /// What has been read so far.

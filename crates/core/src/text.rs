@@ -8,7 +8,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::mapping::Mapping;
-use crate::reader::Block;
+use crate::reader::{Block, Tree};
 use crate::render;
 use crate::yaml::{Document, NodeId, Value};
 
@@ -43,7 +43,7 @@ pub enum EditError {
 }
 
 /// Where the items of a text stand and how the list is written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout<'t> {
     /// The text, with a final line break where it had none (`borrowed_break`).
     text: Cow<'t, str>,
@@ -55,7 +55,7 @@ pub struct Layout<'t> {
     anchored: BTreeSet<usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Shape {
     /// Nothing worth keeping in place (`''`, `[]`, blanks): our list replaces the whole text.
     Blank,
@@ -84,10 +84,11 @@ impl<'t> Layout<'t> {
         let borrowed_break = !text.is_empty() && !text.ends_with('\n');
         let whole =
             if borrowed_break { Cow::Owned(format!("{text}{line_break}")) } else { Cow::Borrowed(text) };
-        let (shape, anchored) = match &block.document {
-            None => (Shape::Blank, BTreeSet::new()),
-            Some(_) if BLANKS.contains(&text.trim()) => (Shape::Blank, BTreeSet::new()),
-            Some(document) => {
+        let (shape, anchored) = match &block.tree {
+            Tree::Nothing => (Shape::Blank, BTreeSet::new()),
+            Tree::Document(_) if BLANKS.contains(&text.trim()) => (Shape::Blank, BTreeSet::new()),
+            Tree::Lines(items) => (Shape::block(&whole, items, whole.len())?, BTreeSet::new()),
+            Tree::Document(document) => {
                 // The marker line's offset, or the end including the lent break.
                 let end = if document.end == text.len() { whole.len() } else { document.end };
                 (Shape::of(&whole, document, end)?, anchored_items(document))

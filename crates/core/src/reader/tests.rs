@@ -2,7 +2,8 @@
 //! `tests/tests/reader_equals_oracle.rs`.
 
 use super::*;
-use crate::mapping::Sso;
+use crate::mapping::{Mapping, Sso};
+use crate::text::Layout;
 
 fn entries(list: List, text: &str) -> (Vec<Entry>, usize) {
     let block = read(list, text).unwrap_or_else(|error| panic!("{error} in {text:?}"));
@@ -41,8 +42,8 @@ fn empty_forms_are_readable_and_empty() {
             assert_eq!(entries(list, text), (Vec::new(), 0), "{list} {text:?}");
         }
     }
-    assert!(read(List::Roles, "''").unwrap().document.is_none());
-    assert!(read(List::Roles, "# nothing\n").unwrap().document.is_some());
+    assert!(read(List::Roles, "''").unwrap().tree == Tree::Nothing);
+    assert!(matches!(read(List::Roles, "# nothing\n").unwrap().tree, Tree::Document(_)));
 }
 
 #[test]
@@ -195,4 +196,81 @@ fn an_sso_entry_answers_nobody_but_takes_the_place_of_its_pattern() {
     let pattern = role("arn:aws:iam::123456789012:role/AWSReservedSSO_P_*", "", &[]);
     let all = [pattern, Entry { sso: Some(sso), ..Entry::default() }];
     assert_eq!(Answers::new(List::Roles, &all).of(&all[0].arn), [0_usize; 0]);
+}
+
+/// Lines of the plain shape, and lines that nearly are.
+const LINES: [&str; 34] = [
+    "- rolearn: arn:aws:iam::111122223333:role/dev",
+    "  rolearn: arn:aws:iam::111122223333:role/dev",
+    "- userarn: arn:aws:iam::111122223333:user/dev",
+    "- groups:",
+    "  groups:",
+    "  - system:nodes",
+    "  - viewers",
+    "    - viewers",
+    "   - viewers",
+    "  username: system:node:{{EC2PrivateDNSName}}",
+    "- username: dev",
+    "  username: \"a: #b {c}\"",
+    "  username: \"\"",
+    "  username: \"a\\n\"",
+    "  username: yes",
+    "  username: Null",
+    "  username: 'dev'",
+    "  username: dev # no",
+    "  username: dev:",
+    "  username:",
+    "  username: &a dev",
+    "  username: *a",
+    "  userid: x",
+    "  Username: dev",
+    "  rolearn: ",
+    "    more",
+    "# a comment",
+    "    # another",
+    "",
+    "  ",
+    "---",
+    "- ",
+    "-",
+    "- [a]",
+];
+
+#[test]
+fn plain_lines_are_read_as_yaml_reads_them() {
+    let mut plain = 0;
+    let mut compare = |list: List, text: &str| {
+        let (fast, slow) = (read(list, text), read_yaml(list, text));
+        plain += usize::from(matches!(&fast, Ok(Block { tree: Tree::Lines(_), .. })));
+        let layout = |block: &Block<'_>| Layout::of(text, block);
+        assert_eq!(fast.as_ref().map(layout), slow.as_ref().map(layout), "{text}");
+        let said = |block: Block<'_>| (block.entries, block.problems);
+        assert_eq!(fast.map(said), slow.map(said), "{text}");
+    };
+    let whole = "- rolearn: arn:aws:iam::111122223333:role/a\n  groups:\n  - g\n  username: u\n";
+    for first in LINES {
+        for second in LINES {
+            compare(List::Users, &format!("{first}\n{second}\n"));
+            compare(List::Roles, &format!("{whole}{first}\n{second}\n{whole}"));
+            for third in LINES {
+                compare(List::Roles, &format!("{first}\n{second}\n{third}"));
+            }
+        }
+    }
+    assert!(plain > 100, "only {plain} texts are of the plain shape");
+}
+
+#[test]
+fn what_eks_and_awsiam_write_is_of_the_plain_shape() {
+    let eks = "- groups:\n  - system:bootstrappers\n  - system:nodes\n  rolearn: arn:aws:iam::111122223333:role/nodes\n  username: system:node:{{EC2PrivateDNSName}}\n";
+    let mapping = Mapping {
+        list: List::Roles,
+        arn: "arn:aws:iam::111122223333:role/dev".into(),
+        username: "dev:{{SessionName}}".into(),
+        groups: vec!["system:masters".into(), "yes".into()],
+    };
+    let text = format!("{eks}{}", crate::render::block_item(&mapping, "", "\n"));
+    let block = read(List::Roles, &text).unwrap();
+    assert!(matches!(block.tree, Tree::Lines(_)));
+    assert_eq!(block.entries[1].entry, Entry::from(&mapping));
 }

@@ -8,7 +8,7 @@ use awsiam_core::effective::Effective;
 use awsiam_core::ledger::Ledger;
 use awsiam_core::mapping::{Entry, List, Mapping};
 use awsiam_core::plan::{self, ConflictPolicy, LastAdminAllowance, Plan, State};
-use awsiam_core::reader;
+use awsiam_core::reader::{self, Block};
 use awsiam_core::text::{Edits, Layout};
 
 use super::{Target, config};
@@ -17,9 +17,11 @@ use super::{Target, config};
 pub type Texts = BTreeMap<String, String>;
 
 /// Any text can be read or refused under any data key; what is read has its place in the text, and an edit of
-/// nothing changes nothing.
+/// nothing changes nothing. Nothing depends on which reader took it.
 pub fn reads(text: &str) {
     for list in List::ALL {
+        let said = |block: Block<'_>| (Layout::of(text, &block), block.entries, block.problems);
+        assert_eq!(reader::read(list, text).map(said), reader::read_yaml(list, text).map(said), "{text}");
         let block = match reader::read(list, text) {
             Err(unreadable) => {
                 assert!(unreadable.position.offset <= text.len() && unreadable.position.line > 0);
