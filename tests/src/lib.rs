@@ -15,3 +15,5 @@ pub mod process;
 pub mod site;
 pub mod stage;
 pub mod sts;
+pub mod valve;
+pub mod versions;

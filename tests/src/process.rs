@@ -67,6 +67,34 @@ impl Process {
         self.0.id()
     }
 
+    /// SIGSTOP: it is there, and does nothing until [`Process::wake`].
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub fn sleep(&self) -> std::io::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub fn wake(&self) -> std::io::Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    pub fn ended(&mut self) -> std::io::Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+
+    fn signal(&self, signal: &str) -> std::io::Result<()> {
+        Command::new("kill").args([signal, &self.0.id().to_string()]).status().map(drop)
+    }
+
     /// SIGKILL, on the spot.
     pub fn kill(mut self) {
         self.end();
@@ -78,7 +106,7 @@ impl Process {
     /// When it has not ended after ten seconds, or can't be waited for.
     pub fn terminate(&mut self) -> std::io::Result<(ExitStatus, Duration)> {
         let asked = Instant::now();
-        Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status()?;
+        self.signal("-TERM")?;
         loop {
             if let Some(status) = self.0.try_wait()? {
                 return Ok((status, asked.elapsed()));

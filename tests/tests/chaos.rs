@@ -8,20 +8,10 @@
     reason = "a test may"
 )]
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-use awsiam_core::mapping::List;
-use awsiam_core::reader;
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
-use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
+use awsiam_tests::versions::{Versions, never_lost};
 use kube::api::PostParams;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, ResourceExt};
 use serde_json::json;
 
 const NODE: &str = "\
@@ -37,30 +27,6 @@ fn foreign_item(number: usize) -> String {
     )
 }
 
-fn arns(config_map: &ConfigMap) -> BTreeSet<String> {
-    let text = config_map.data.as_ref().and_then(|data| data.get("mapRoles")).cloned().unwrap_or_default();
-    let block = reader::read(List::Roles, &text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    block.entries.iter().map(|read| read.entry.arn.clone()).collect()
-}
-
-/// Every version of `aws-auth` that a watch shows, until told to stop.
-async fn versions(api: Api<ConfigMap>, until: Arc<AtomicBool>) -> Vec<ConfigMap> {
-    let config = watcher::Config::default().fields("metadata.name=aws-auth");
-    let mut events = watcher::watcher(api, config).boxed();
-    let mut seen: Vec<ConfigMap> = Vec::new();
-    loop {
-        match tokio::time::timeout(Duration::from_millis(300), events.try_next()).await {
-            Ok(Ok(Some(Event::Apply(config_map) | Event::InitApply(config_map)))) => seen.push(config_map),
-            Ok(Ok(Some(Event::Delete(_)))) => panic!("aws-auth was deleted"),
-            Ok(Ok(Some(_))) => {}
-            Ok(other) => panic!("the watch ended: {other:?}"),
-            // Quiet for a while after the last write: all versions have come.
-            Err(_) if until.load(Ordering::SeqCst) => return seen,
-            Err(_) => {}
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_foreign_edits_are_all_kept_while_mappings_change() {
     const EDITS: usize = 200;
@@ -71,8 +37,7 @@ async fn two_hundred_foreign_edits_are_all_kept_while_mappings_change() {
     let operator = stage.operator().await;
     stage.text_gets("mapRoles", "username: dev-0").await;
 
-    let done = Arc::new(AtomicBool::new(false));
-    let watching = tokio::spawn(versions(stage.config_maps(), done.clone()));
+    let watching = Versions::follow(stage.config_maps());
     let editing = {
         let api = stage.config_maps();
         tokio::spawn(async move {
@@ -99,22 +64,11 @@ async fn two_hundred_foreign_edits_are_all_kept_while_mappings_change() {
     }
     editing.await.unwrap();
     let last = stage.text_gets("mapRoles", &format!("username: dev-{change}\n")).await;
-    done.store(true, Ordering::SeqCst);
-    let seen = watching.await.unwrap();
+    let seen = watching.all().await;
     operator.stop().await;
 
     assert!(change > 10, "the mappings changed only {change} times beside the edits");
-    let mut known = BTreeSet::new();
-    for version in &seen {
-        let now = arns(version);
-        let gone: Vec<_> = known.difference(&now).collect();
-        assert!(
-            gone.is_empty(),
-            "at resourceVersion {:?} these were lost: {gone:?}",
-            version.resource_version()
-        );
-        known.extend(now.into_iter().filter(|arn| arn.contains("/foreign-") || arn.contains("/nodes")));
-    }
+    let known = never_lost(&seen, |arn| arn.contains("/foreign-") || arn.contains("/nodes"));
     assert_eq!(known.len(), EDITS + 1);
     let foreign: String = last.split_inclusive('\n').filter(|line| line.contains("# edit")).collect();
     let items: Vec<String> = (0..EDITS).map(foreign_item).collect();

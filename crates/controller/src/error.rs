@@ -50,6 +50,9 @@ pub enum Error {
         /// Kind and name.
         what: String,
     },
+    /// The lease has run out or was given back.
+    #[error("this replica does not lead any more, so it writes nothing")]
+    NotLeading,
     /// Other writers were faster every time.
     #[error("aws-auth changed under every one of {attempts} attempts to write it; trying again")]
     Contended {
@@ -90,6 +93,7 @@ impl Error {
             Error::Read { .. } | Error::Unseen { .. } | Error::Slow(_) => reasons::READ_FAILED,
             Error::Write { .. }
             | Error::NoAnswer { .. }
+            | Error::NotLeading
             | Error::Contended { .. }
             | Error::Certificate(_)
             | Error::Unwritable { .. } => reasons::WRITE_FAILED,

@@ -65,7 +65,10 @@ impl Publisher {
                 ..ObjectReference::default()
             }),
         };
-        self.gateway.admit().await;
+        if let Err(error) = self.gateway.admit().await {
+            tracing::debug!(%error, "no Event");
+            return;
+        }
         if let Err(error) = self.recorder.publish(&event, &cluster.object_ref(&())).await {
             tracing::warn!(%error, "can't publish an Event");
         }

@@ -1,7 +1,8 @@
 //! The one way out: every write of the operator goes through here, with its field manager, so that it
-//! can be counted, stopped and, with leader election, checked against the lease.
+//! can be counted, stopped, and checked against the lease.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
+use crate::lease::Term;
 
 /// How long a write may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -27,29 +29,38 @@ pub struct Gateway {
     manager: &'static str,
     /// For tests: how many writes are left before one never returns.
     left: Option<AtomicU64>,
+    /// Until when this process may write.
+    term: Option<Arc<Term>>,
 }
 
 impl Gateway {
-    /// A gateway; `hang_after_writes` is for tests, see [`crate::Options`].
+    /// A gateway that lets writes pass as long as `term` goes on; `hang_after_writes` is for tests, see
+    /// [`crate::Options`].
     #[must_use]
-    pub fn new(hang_after_writes: Option<u64>) -> Self {
-        Self { manager: FIELD_MANAGER, left: hang_after_writes.map(AtomicU64::new) }
+    pub fn new(hang_after_writes: Option<u64>, term: Option<Arc<Term>>) -> Self {
+        Self { manager: FIELD_MANAGER, left: hang_after_writes.map(AtomicU64::new), term }
     }
 
     /// The gateway of an administrator at the command line, whose writes the operator tells from its own.
     #[must_use]
     pub fn by_hand() -> Self {
-        Self { manager: COMMAND_LINE_MANAGER, left: None }
+        Self { manager: COMMAND_LINE_MANAGER, left: None, term: None }
     }
 
     /// Lets a write pass; what writes otherwise than through this type (Events) asks here first.
-    pub(crate) async fn admit(&self) {
-        let Some(left) = &self.left else { return };
-        let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-        if taken.is_err() {
-            tracing::warn!("this write hangs for ever, as a test asked for");
-            futures::future::pending::<()>().await;
+    ///
+    /// # Errors
+    /// [`Error::NotLeading`].
+    pub(crate) async fn admit(&self) -> Result<(), Error> {
+        if let Some(left) = &self.left {
+            let taken = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            if taken.is_err() {
+                tracing::warn!("this write hangs for ever, as a test asked for");
+                futures::future::pending::<()>().await;
+            }
         }
+        let may_write = self.term.as_ref().is_none_or(|term| term.goes_on());
+        if may_write { Ok(()) } else { Err(Error::NotLeading) }
     }
 
     /// Sends one write. A server that does not answer is no longer waited for after [`ANSWER`]; whether it
@@ -60,7 +71,7 @@ impl Gateway {
         what: String,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Error> {
-        self.admit().await;
+        self.admit().await?;
         match tokio::time::timeout(ANSWER, call).await {
             Ok(answer) => answer.map_err(Error::write(action, what)),
             Err(_) => Err(Error::NoAnswer { action, what }),

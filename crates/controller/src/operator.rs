@@ -188,7 +188,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let (configs, config_changes) = watches::configs(client.clone(), &namespaces, configs_listed.clone());
     let reporter = Arc::new(Reporter::default());
     let operator = Arc::new(Operator {
-        gateway: Arc::new(Gateway::new(options.hang_after_writes)),
+        gateway: Arc::new(Gateway::new(options.hang_after_writes, options.term.clone())),
         turns: Mutex::new(Turns::new(options.max_control_plane_rollouts)),
         client,
         options,

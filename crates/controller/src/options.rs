@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use awsiam_authenticator::image::ImagePolicy;
 use awsiam_core::privilege::Policy;
 use thiserror::Error;
+
+use crate::lease::Term;
 
 /// The one Cluster object that stands for the cluster the operator runs in. Any other Cluster, whatever
 /// it says of itself, never reaches the in-cluster identity.
@@ -67,6 +70,8 @@ pub struct Options {
     pub api_server_ca: String,
     /// How many control planes may replace their machines at a time because of us; at least one.
     pub max_control_plane_rollouts: usize,
+    /// Until when this process may write; `None`: no other one does the same work, so always.
+    pub term: Option<Arc<Term>>,
     /// For tests: seconds by which the clock is ahead.
     pub clock_ahead: i64,
     /// For tests: the write after this many never returns, as if the process had died there.
@@ -95,6 +100,7 @@ impl Default for Options {
             probe_image: None,
             api_server_ca: String::new(),
             max_control_plane_rollouts: 1,
+            term: None,
             clock_ahead: 0,
             hang_after_writes: None,
         }

@@ -6,7 +6,7 @@ mod signals;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use awsiam_controller::{LocalCluster, Options, StartError};
+use awsiam_controller::{Election, ElectionError, LocalCluster, Options, StartError};
 use clap::{Args, ValueEnum};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,22 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     max_control_plane_rollouts: usize,
 
+    /// Wait for this Lease and work only while it is held, so that of several replicas one works at a time
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    lease: Option<LocalCluster>,
+
+    /// After how long without a renewal another replica may take the lease: whole seconds
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = super::time::parse)]
+    lease_duration: Duration,
+
+    /// After how long without a renewal this replica stops writing; shorter than --lease-duration
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = super::time::parse)]
+    lease_renew_deadline: Duration,
+
+    /// How often the lease is renewed or asked for; at most half of --lease-renew-deadline
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = super::time::parse)]
+    lease_retry_period: Duration,
+
     /// Seconds by which the clock is to be ahead
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 0, allow_negative_numbers = true)]
     clock_ahead: i64,
@@ -80,6 +96,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     privileges: PrivilegeArguments,
 }
+
+/// Exit code for flags that can't be followed, as clap gives it.
+const WRONG_FLAGS: u8 = 2;
 
 /// `--log-format`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -100,10 +119,25 @@ enum ControllerError {
     Start(#[from] StartError),
     #[error("--local-cluster is in namespace {0}, which --watch-namespaces leaves out; name it there, too")]
     LocalClusterNotWatched(String),
+    #[error(
+        "--lease-duration ({duration:?}) must be whole seconds and longer than --lease-renew-deadline ({deadline:?}), and that at least twice --lease-retry-period ({retry:?})"
+    )]
+    LeaseTimes { duration: Duration, deadline: Duration, retry: Duration },
+    #[error("{0}")]
+    Election(ElectionError),
     #[error("RUST_LOG cannot be read: {0}")]
     Logs(#[from] tracing_subscriber::filter::FromEnvError),
     #[error("can't start: {0}")]
     Runtime(#[from] std::io::Error),
+}
+
+impl From<ElectionError> for ControllerError {
+    fn from(error: ElectionError) -> Self {
+        match error {
+            ElectionError::Start(error) => Self::Start(error),
+            lost @ ElectionError::Lost { .. } => Self::Election(lost),
+        }
+    }
 }
 
 fn start_words(error: &StartError) -> String {
@@ -117,6 +151,34 @@ fn start_words(error: &StartError) -> String {
 }
 
 impl Arguments {
+    /// How the lease is taken and held, where there is one.
+    fn election(&self, instance: Option<&str>) -> Option<Election> {
+        let lease = self.lease.as_ref()?;
+        Some(Election {
+            namespace: lease.namespace.clone(),
+            name: lease.name.clone(),
+            identity: Election::identity(instance.unwrap_or("awsiam")),
+            duration: self.lease_duration,
+            renew_deadline: self.lease_renew_deadline,
+            retry_period: self.lease_retry_period,
+        })
+    }
+
+    /// Whether the flags go together: the local Cluster is looked at, and a leader stands down before anybody else leads.
+    fn in_order(&self) -> Result<(), ControllerError> {
+        let watched = &self.watch_namespaces;
+        let local = self.local_cluster.as_ref();
+        if let Some(local) = local.filter(|l| !watched.is_empty() && !watched.contains(&l.namespace)) {
+            return Err(ControllerError::LocalClusterNotWatched(local.namespace.clone()));
+        }
+        let (duration, deadline, retry) =
+            (self.lease_duration, self.lease_renew_deadline, self.lease_retry_period);
+        if duration.subsec_nanos() == 0 && duration > deadline && deadline >= retry.saturating_mul(2) {
+            return Ok(());
+        }
+        Err(ControllerError::LeaseTimes { duration, deadline, retry })
+    }
+
     fn options(&self, api_server_ca: String) -> Options {
         Options {
             local_cluster: self.local_cluster.clone(),
@@ -131,6 +193,7 @@ impl Arguments {
             probe_image: self.images.probe_image(),
             api_server_ca,
             max_control_plane_rollouts: self.max_control_plane_rollouts,
+            term: None,
             clock_ahead: self.clock_ahead,
             hang_after_writes: self.hang_after_writes,
         }
@@ -151,15 +214,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Runs it. Exit code 0 after a signal, 1 when it did not start.
+/// Runs it. Exit code 0 after a signal, 1 when it did not start or lost its lease, 2 for flags that contradict each
+/// other.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match start(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("awsiam controller: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let (error, code) = match arguments.in_order() {
+        Err(error) => (error, ExitCode::from(WRONG_FLAGS)),
+        Ok(()) => match start(arguments) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => (error, ExitCode::FAILURE),
+        },
+    };
+    eprintln!("awsiam controller: {error}");
+    code
 }
 
 fn start(arguments: &Arguments) -> Result<(), ControllerError> {
@@ -178,10 +244,6 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
     signals::listen(stop.clone())?;
     let config = arguments.connection.configuration(READ).await?;
     let local_cluster = arguments.local_cluster.as_ref();
-    let watched = &arguments.watch_namespaces;
-    if let Some(local) = local_cluster.filter(|l| !watched.is_empty() && !watched.contains(&l.namespace)) {
-        return Err(ControllerError::LocalClusterNotWatched(local.namespace.clone()));
-    }
     tracing::info!(
         version = VERSION,
         server = %config.cluster_url,
@@ -192,10 +254,21 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
     if local_cluster.is_none() && !arguments.remote_targets {
         tracing::warn!("without --local-cluster and --remote-targets no Cluster is served");
     }
-    let api_server_ca = connection::authority_pem(&config);
+    let options = arguments.options(connection::authority_pem(&config));
+    let election = arguments.election(options.instance.as_deref());
+    let lease_client = connection::client(config.clone())?;
     let client = connection::client(config)?;
+    let work = async {
+        match election {
+            Some(election) => {
+                awsiam_controller::run_elected(client, lease_client, options, election, stop.clone()).await?;
+            }
+            None => awsiam_controller::run(client, options, stop.clone()).await?,
+        }
+        Ok::<_, ControllerError>(())
+    };
     tokio::select! {
-        done = awsiam_controller::run(client, arguments.options(api_server_ca), stop.clone()) => Ok(done?),
+        done = work => done,
         () = overdue(&stop) => {
             tracing::warn!("something did not end in time; leaving it to the next start");
             Ok(())

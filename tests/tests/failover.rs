@@ -1,0 +1,224 @@
+//! Several replicas, on a real API server under the chart's rights: one works at a time, another takes over when it dies
+//! or sleeps, nothing is lost or doubled on the way, and what an old leader sent too late is refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may"
+)]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use awsiam_tests::process::Process;
+use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
+use awsiam_tests::valve::Valve;
+use awsiam_tests::versions::{Versions, arns, never_lost};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, DeleteParams};
+
+const NODE: &str = "\
+- rolearn: arn:aws:iam::111122223333:role/nodes
+  username: system:node:{{EC2PrivateDNSName}}
+  groups: [system:bootstrappers, system:nodes]
+";
+
+/// Short ones, so that a takeover takes seconds.
+const TIMES: [&str; 3] = ["--lease-duration=3s", "--lease-renew-deadline=2s", "--lease-retry-period=1s"];
+
+/// The name that the chart's rights allow.
+const LEASE: &str = "awsiam";
+
+/// Replicas of one operator.
+struct Replicas {
+    stage: Stage,
+    leases: Api<Lease>,
+    kubeconfig: PathBuf,
+    log: PathBuf,
+    running: Vec<Process>,
+}
+
+impl Replicas {
+    async fn of(stage: Stage, log: &str) -> Self {
+        let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
+        let log = stage.plane.folder().join(log);
+        let leases = Api::namespaced(stage.client.clone(), OPERATOR_NAMESPACE);
+        drop(leases.delete(LEASE, &DeleteParams::default()).await);
+        Self { stage, leases, kubeconfig, log, running: Vec::new() }
+    }
+
+    fn start(&mut self) {
+        let process = self.process(&self.kubeconfig);
+        self.running.push(process);
+    }
+
+    fn process(&self, kubeconfig: &Path) -> Process {
+        let lease = format!("--lease={OPERATOR_NAMESPACE}/{LEASE}");
+        let cluster = format!("{}/{CLUSTER}", self.stage.namespace);
+        let more: Vec<&str> = std::iter::once(lease.as_str()).chain(TIMES).collect();
+        Process::start(kubeconfig, &cluster, &more, &self.log).unwrap()
+    }
+
+    /// The process id that the lease names.
+    async fn leader(&self) -> Option<u32> {
+        let spec = self.leases.get_opt(LEASE).await.unwrap()?.spec?;
+        spec.holder_identity?.rsplit('_').nth(1)?.parse().ok()
+    }
+
+    /// Takes the replica that leads out of those that run.
+    async fn take_leader(&mut self) -> Process {
+        let running: Vec<u32> = self.running.iter().map(Process::id).collect();
+        let at = self
+            .stage
+            .eventually("one of the replicas to lead", async || {
+                let leader = self.leader().await;
+                running.iter().position(|id| Some(*id) == leader).ok_or(format!("{leader:?}"))
+            })
+            .await;
+        self.running.remove(at)
+    }
+
+    /// Waits until a process ends by itself; its exit code.
+    async fn end_of(&self, process: &mut Process) -> Option<i32> {
+        self.stage
+            .eventually("the process to end", async || match process.ended().unwrap() {
+                Some(status) => Ok(status.code()),
+                None => Err("it runs".to_owned()),
+            })
+            .await
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+}
+
+async fn foreign_edit(stage: &Stage, number: usize) {
+    let item = format!("- rolearn: {}\n  username: foreign\n", role_arn(&format!("foreign-{number}")));
+    stage
+        .edit_aws_auth("somebody", |config_map| {
+            config_map.data.get_or_insert_default().entry("mapRoles".into()).or_default().push_str(&item);
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_that_die_or_sleep_are_replaced_and_nothing_is_lost_or_doubled() {
+    let rounds = if std::env::var_os("AWSIAM_LONG").is_some() { 20 } else { 4 };
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", NODE)]).await;
+    stage.config("team", &[("Dev", "dev", &["viewers"]), ("Round", "start", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let mut replicas = Replicas::of(stage, "failover.log").await;
+    replicas.start();
+    replicas.start();
+    replicas.stage.text_gets("mapRoles", "username: start").await;
+    let watching = Versions::follow(replicas.stage.config_maps());
+
+    let mut slowest = Duration::ZERO;
+    for round in 0..rounds {
+        let mut leader = replicas.take_leader().await;
+        // Under way when the leader goes.
+        let mark = format!("round-{round}");
+        replicas.stage.config("team", &[("Dev", "dev", &["viewers"]), ("Round", &mark, &[])]).await;
+        let gone = Instant::now();
+        if round % 2 == 0 {
+            leader.kill();
+            foreign_edit(&replicas.stage, round).await;
+            replicas.stage.text_gets("mapRoles", &mark).await;
+        } else {
+            leader.sleep().unwrap();
+            foreign_edit(&replicas.stage, round).await;
+            let successor = replicas.running[0].id();
+            replicas
+                .stage
+                .eventually("the other replica to lead", async || match replicas.leader().await {
+                    Some(id) if id == successor => Ok(()),
+                    other => Err(format!("{other:?}")),
+                })
+                .await;
+            replicas.stage.text_gets("mapRoles", &mark).await;
+            leader.wake().unwrap();
+            assert_eq!(replicas.end_of(&mut leader).await, Some(1), "one that slept through its term ends");
+        }
+        slowest = slowest.max(gone.elapsed());
+        replicas.start();
+    }
+    let seen = watching.all().await;
+    println!("{rounds} leaders replaced; the slowest took {slowest:?}");
+
+    let known = never_lost(&seen, |arn| !arn.ends_with("role/Round"));
+    assert_eq!(known.len(), rounds + 2, "node entry, Dev and a foreign entry a round: {known:?}");
+    let text = replicas.stage.text("mapRoles").await;
+    for arn in arns(seen.last().unwrap()) {
+        assert_eq!(text.matches(&format!("{arn}\n")).count(), 1, "{arn} stands there once:\n{text}");
+    }
+    assert!(text.starts_with(NODE), "{text}");
+    assert!(rounds < 2 || replicas.said().contains("lost the lease"), "{}", replicas.said());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_on_its_way_when_the_term_ended_is_refused() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", NODE)]).await;
+    stage.config("team", &[("Dev", "before", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let mut replicas = Replicas::of(stage, "late-write.log").await;
+    let server = replicas.stage.plane.url().trim_start_matches("https://").parse().unwrap();
+    let valve = Valve::to(server).await.unwrap();
+    let text = std::fs::read_to_string(&replicas.kubeconfig).unwrap();
+    let through_valve = replicas.stage.plane.folder().join("through-valve.kubeconfig");
+    std::fs::write(&through_valve, text.replace(&server.to_string(), &valve.address().to_string())).unwrap();
+    let mut old = replicas.process(&through_valve);
+    replicas.stage.text_gets("mapRoles", "username: before").await;
+    replicas.stage.condition("Ready", "True", "Ready").await;
+    replicas.start();
+
+    // The old leader hears of the change, and what it sends is held; so are its renewals.
+    valve.shut();
+    let mark = replicas.stage.plane.audit_mark().unwrap();
+    replicas.stage.config("team", &[("Dev", "after", &[])]).await;
+    assert_eq!(replicas.end_of(&mut old).await, Some(1));
+    let written = replicas.stage.text_gets("mapRoles", "username: after").await;
+    foreign_edit(&replicas.stage, 0).await;
+    let version = replicas.stage.aws_auth().await.unwrap().metadata.resource_version;
+
+    // Now it arrives.
+    valve.open();
+    replicas
+        .stage
+        .eventually("the late write to be refused", async || {
+            let events = replicas.stage.plane.audit_events_since(mark).unwrap();
+            let writes: Vec<_> = events
+                .iter()
+                .filter(|e| e.is_write() && e.is_about("configmaps", "kube-system", "aws-auth"))
+                .map(|e| e.code)
+                .collect();
+            if writes.contains(&Some(409)) { Ok(()) } else { Err(format!("{writes:?}")) }
+        })
+        .await;
+    assert_eq!(replicas.stage.aws_auth().await.unwrap().metadata.resource_version, version, "{written}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_asked_to_stop_gives_the_lease_back_at_once() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", NODE)]).await;
+    stage.config("team", &[("Dev", "first", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let mut replicas = Replicas::of(stage, "handover.log").await;
+    replicas.start();
+    replicas.stage.text_gets("mapRoles", "username: first").await;
+    replicas.start();
+    let first = replicas.running[0].id();
+    assert_eq!(replicas.leader().await, Some(first), "the second one waits");
+
+    let mut leader = replicas.take_leader().await;
+    let (status, _) = leader.terminate().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_ne!(replicas.leader().await, Some(first), "it has given the lease back");
+    replicas.stage.config("team", &[("Dev", "second", &[])]).await;
+    replicas.stage.text_gets("mapRoles", "username: second").await;
+    assert_eq!(replicas.leader().await, Some(replicas.running[0].id()));
+}
