@@ -339,3 +339,21 @@ pub fn is_gone(error: &Error) -> bool {
     let (Error::Write { source, .. } | Error::Read { source, .. }) = error else { return false };
     matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_written_before_or_after_the_term() {
+        let term = Arc::new(Term::ended());
+        let gateway = Gateway::new(None, Some(term.clone()));
+        let sent = || gateway.send("update", "it".to_owned(), async { Ok(()) });
+        assert!(matches!(sent().await, Err(Error::NotLeading)));
+        term.lasts_until(tokio::time::Instant::now() + Duration::from_mins(1));
+        assert!(sent().await.is_ok());
+        term.end();
+        assert!(matches!(sent().await, Err(Error::NotLeading)));
+        assert!(matches!(gateway.admit().await, Err(Error::NotLeading)), "nor an Event");
+    }
+}

@@ -18,7 +18,7 @@ pub struct Term {
 
 impl Term {
     /// One that is over.
-    pub(super) fn ended() -> Self {
+    pub(crate) fn ended() -> Self {
         Self { until: Mutex::new(Instant::now()) }
     }
 
@@ -34,12 +34,12 @@ impl Term {
         until.saturating_duration_since(Instant::now())
     }
 
-    pub(super) fn lasts_until(&self, until: Instant) {
+    pub(crate) fn lasts_until(&self, until: Instant) {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     /// Ends it now.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.lasts_until(Instant::now());
     }
 }
