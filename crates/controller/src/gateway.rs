@@ -328,9 +328,9 @@ pub fn is_gone(error: &Error) -> bool {
     matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found())
 }
 
-/// Whether the API server refused a write, so that nothing was changed.
+/// Whether the API server refused a request, so that nothing was changed and the same would be refused again.
 #[must_use]
 pub fn is_refused(error: &Error) -> bool {
-    let Error::Write { source, .. } = error else { return false };
+    let (Error::Write { source, .. } | Error::Read { source, .. }) = error else { return false };
     matches!(source.as_ref(), kube::Error::Api(status) if (400..500).contains(&status.code))
 }
