@@ -3,6 +3,8 @@
 //!
 //! No machine is ever made: nothing here knows an infrastructure. The kind that templates refer to is a stand-in.
 
+mod control_plane;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -21,6 +23,8 @@ use crate::control_plane::certificates::Authority;
 use crate::control_plane::servers::{free_port, until};
 use crate::control_plane::supervised::{Entrance, Program};
 use crate::control_plane::{ControlPlane, ControlPlaneError, programs};
+
+pub use self::control_plane::{SetUp, control_planes, dynamic, machines, owner};
 
 const PROGRAM: &str = "kubeadm-control-plane";
 const ADMISSION: &str = "admissionregistration.k8s.io";

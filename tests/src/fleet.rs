@@ -8,7 +8,8 @@ use std::time::Duration;
 use awsiam_api::Cluster;
 use awsiam_controller::Options;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use crate::control_plane::{self, ControlPlane};
 use crate::stage::{OPERATOR_NAMESPACE, Running, Stage, install_with, operator_config};
 
+/// Name of the authenticator's DaemonSet, and of its container.
+const AUTHENTICATOR: &str = "aws-iam-authenticator";
 /// So many tests of one program may have a namespace.
 const NAMESPACES: usize = 40;
 
@@ -151,6 +154,62 @@ impl Workload {
             }
         }
         Self { client, plane: Plane::Shared(plane, turn) }
+    }
+
+    /// So many that may be stopped, all at once.
+    ///
+    /// # Panics
+    /// As [`Workload::start`].
+    pub async fn start_all(count: usize) -> Vec<Self> {
+        futures::future::join_all((0..count).map(|_| Self::start())).await
+    }
+
+    /// DaemonSets of kube-system.
+    #[must_use]
+    pub fn daemon_sets(&self) -> Api<DaemonSet> {
+        Api::namespaced(self.client.clone(), "kube-system")
+    }
+
+    /// The image that the authenticator is to run with; empty where there is none, or nobody answers.
+    pub async fn authenticator_image(&self) -> String {
+        let read = self.daemon_sets().get_opt(AUTHENTICATOR).await.ok().flatten();
+        let pod = read.and_then(|set| set.spec?.template.spec);
+        let containers = pod.map(|pod| pod.containers).unwrap_or_default();
+        let authenticator = containers.into_iter().find(|container| container.name == AUTHENTICATOR);
+        authenticator.and_then(|container| container.image).unwrap_or_default()
+    }
+
+    /// Makes a control-plane node. Nothing runs on it.
+    ///
+    /// # Panics
+    /// When the API server refuses.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn make_node(&self) {
+        let labels = BTreeMap::from([("node-role.kubernetes.io/control-plane".to_owned(), String::new())]);
+        let node = Node {
+            metadata: ObjectMeta {
+                name: Some("control-0".to_owned()),
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            },
+            ..Node::default()
+        };
+        Api::all(self.client.clone()).create(&PostParams::default(), &node).await.expect("a new node");
+    }
+
+    /// Says what the DaemonSet controller would say once the authenticator runs as it is now to run on the one node.
+    ///
+    /// # Panics
+    /// When there is no authenticator, or the API server refuses.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn authenticator_runs(&self) {
+        let api = self.daemon_sets();
+        let generation = api.get(AUTHENTICATOR).await.expect("the authenticator").metadata.generation;
+        let status = json!({"status": {"observedGeneration": generation, "currentNumberScheduled": 1,
+            "numberMisscheduled": 0, "numberReady": 1, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1,
+            "numberAvailable": 1}});
+        let patch = Patch::Merge(&status);
+        api.patch_status(AUTHENTICATOR, &PatchParams::default(), &patch).await.expect("a new status");
     }
 
     /// Its control plane.

@@ -14,15 +14,15 @@ use std::process::Stdio;
 use awsiam_authenticator::kubeadm_control_plane::{FLAG, MOUNT_PATH, flag, is_ours, webhook_file};
 use awsiam_authenticator::kubeconfig::webhook;
 use awsiam_controller::Options;
-use awsiam_tests::cluster_api::{ClusterApi, MACHINE_TEMPLATE};
+use awsiam_tests::cluster_api::{self, ClusterApi, SetUp, control_planes, dynamic, owner};
 use awsiam_tests::process::binary;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Running, Stage, install_for};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind, NamespaceResourceScope};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -71,15 +71,6 @@ async fn daemon_set(stage: &Stage) -> Option<DaemonSet> {
     in_kube_system::<DaemonSet>(stage).get_opt(NAME).await.unwrap()
 }
 
-fn dynamic(stage: &Stage, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(stage.client.clone(), &stage.namespace, &resource)
-}
-
-fn control_planes(stage: &Stage, version: &str) -> Api<DynamicObject> {
-    dynamic(stage, "controlplane.cluster.x-k8s.io", version, "KubeadmControlPlane")
-}
-
 async fn control_plane(stage: &Stage, version: &str) -> Value {
     serde_json::to_value(control_planes(stage, version).get(CONTROL_PLANE).await.unwrap()).unwrap()
 }
@@ -95,41 +86,13 @@ fn content(control_plane: &Value) -> Value {
 
 /// Cluster API's Cluster, and its KubeadmControlPlane with `metadata` and as `change` leaves it; machines in order.
 async fn cluster_api(stage: &Stage, metadata: Value, change: impl FnOnce(&mut Value)) -> Value {
-    let text = include_str!("../../crates/authenticator/tests/kubeadm_control_plane/v1beta2.yaml");
-    let mut object: Value = serde_saphyr::from_str(text).unwrap();
-    object.as_object_mut().unwrap().remove("status");
-    object["metadata"] = metadata;
-    object["metadata"]["name"] = json!(CONTROL_PLANE);
-    object["spec"]["kubeadmConfigSpec"].as_object_mut().unwrap().remove("aFieldOfTomorrow");
-    object["spec"]["machineTemplate"]["spec"]["infrastructureRef"]["kind"] = json!(MACHINE_TEMPLATE);
-    change(&mut object);
-    let object: DynamicObject = serde_json::from_value(object).unwrap();
-    control_planes(stage, "v1beta2").create(&PostParams::default(), &object).await.unwrap();
-    owner(
-        stage,
-        json!({"controlPlaneRef": {"apiGroup": "controlplane.cluster.x-k8s.io",
-        "kind": "KubeadmControlPlane", "name": CONTROL_PLANE}}),
-    )
-    .await;
-    machines(stage, 3).await;
+    SetUp { cluster: CLUSTER, name: CONTROL_PLANE }.make(stage, metadata, change).await;
     control_plane(stage, "v1beta2").await
 }
 
-async fn owner(stage: &Stage, spec: Value) {
-    let owner = json!({"apiVersion": "cluster.x-k8s.io/v1beta2", "kind": "Cluster", "metadata": {"name": CLUSTER},
-        "spec": spec});
-    let owners = dynamic(stage, "cluster.x-k8s.io", "v1beta2", "Cluster");
-    owners.create(&PostParams::default(), &serde_json::from_value(owner).unwrap()).await.unwrap();
-}
-
-/// Says that so many of three machines are up to date, in the places of both versions.
+/// Says that so many of three machines are up to date.
 async fn machines(stage: &Stage, up_to_date: u32) {
-    let api = control_planes(stage, "v1beta2");
-    let generation = api.get(CONTROL_PLANE).await.unwrap().metadata.generation;
-    let status = json!({"status": {"observedGeneration": generation, "replicas": 3, "readyReplicas": 3,
-        "availableReplicas": 3, "upToDateReplicas": up_to_date,
-        "deprecated": {"v1beta1": {"readyReplicas": 3, "updatedReplicas": up_to_date, "unavailableReplicas": 0}}}});
-    api.patch_status(CONTROL_PLANE, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+    cluster_api::machines(stage, CONTROL_PLANE, up_to_date).await;
 }
 
 fn options(stage: &Stage) -> Options {
@@ -460,7 +423,7 @@ async fn the_way_that_was_chosen_once_stays() {
 #[tokio::test]
 async fn nothing_is_chosen_before_cluster_api_has_chosen_and_another_control_plane_is_set_up_by_hand() {
     let stage = set().await;
-    owner(&stage, json!({"topology": {"classRef": {"name": "quick"}, "version": "v1.36.3"}})).await;
+    owner(&stage, CLUSTER, json!({"topology": {"classRef": {"name": "quick"}, "version": "v1.36.3"}})).await;
     let operator = begin(&stage).await;
     let message = stage.condition(CONFIGURED, "False", "Pending").await;
     assert!(message.contains("has no spec.controlPlaneRef yet"), "{message}");

@@ -21,7 +21,8 @@ cluster. */ -}}
 {{- define "awsiam.ownResources" -}}
 # list, watch: the caches that every pass reads from.
 # get: the direct read of one object whose generation is older than the recorded one.
-# patch: finalizers (deletionPolicy Delete; an AWSIamConfig that a Cluster refers to).
+# patch: finalizers (deletionPolicy Delete; an AWSIamConfig that a Cluster refers to), and a Cluster's annotations (how its
+# API servers are set up; whether its target is getting a new image).
 - apiGroups: [anywhere.eks.amazonaws.com]
   resources: [clusters, awsiamconfigs]
   verbs: [get, list, watch, patch]

@@ -146,6 +146,8 @@ pub mod reasons {
     pub const INVALID_TAINT: &str = "InvalidTaint";
     /// The authenticator runs everywhere, with the mappings.
     pub const ROLLED_OUT: &str = "RolledOut";
+    /// The same, with an image that waits to be replaced by the catalogue's.
+    pub const IMAGE_HELD_BACK: &str = "ImageHeldBack";
     /// The authenticator runs; whether it has the mappings is not looked at.
     pub const MAPPINGS_NOT_OBSERVED: &str = "MappingsNotObserved";
     /// The authenticator runs and can't load the mappings.

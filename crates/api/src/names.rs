@@ -38,6 +38,9 @@ pub const AUTHENTICATOR_BACKENDS: &str = "awsiam-operator.dev/authenticator-back
 pub const ALLOW_UNASKED_NODES: &str = "awsiam-operator.dev/allow-unasked-nodes";
 /// On a Cluster: how the API server gets its webhook file, recorded once chosen.
 pub const ROLLOUT: &str = "awsiam-operator.dev/rollout";
+/// On a Cluster: its target has got this image, which the operator's catalogue came to give, and is not ready with it
+/// yet. Other targets wait for that. Removing it lets them go on.
+pub const IMAGE_CHANGE: &str = "awsiam-operator.dev/image-change";
 /// On Secrets of ours: the uid of the Cluster they belong to.
 pub const CLUSTER_UID: &str = "awsiam-operator.dev/cluster-uid";
 /// On a CA Secret that is there already: `true` lets it be used.

@@ -4,6 +4,8 @@ use awsiam_core::arn::Partition;
 use awsiam_core::desired::Backend;
 use k8s_openapi::api::core::v1::{EnvVar, ResourceRequirements, Taint};
 
+use crate::image::Image;
+
 /// Everything the authenticator's objects of one target are made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
@@ -15,8 +17,8 @@ pub struct Facts {
     pub partition: Partition,
     /// Where the authenticator looks for mappings, in its order.
     pub backends: Vec<Backend>,
-    /// Image of aws-iam-authenticator, whole reference.
-    pub image: String,
+    /// Image of aws-iam-authenticator.
+    pub image: Image,
     /// Image of awsiam, for the probe beside the authenticator; `None`: no probe.
     pub probe_image: Option<String>,
     /// CPU and memory of the authenticator.

@@ -37,6 +37,34 @@ impl Default for ImagePolicy {
     }
 }
 
+/// An image of the authenticator, and what asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Whole reference, as a pod names it.
+    pub reference: String,
+    /// What asked for it.
+    pub source: Source,
+}
+
+/// What asked for an image. Its words stand in targets (annotation [`crate::names::IMAGE_SOURCE`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The Cluster's `spec.iamAuthenticator.image`.
+    Cluster,
+    /// The catalogue, by the minor version of Kubernetes, such as `1.33`; none: its newest.
+    Catalogue(Option<String>),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Cluster => f.write_str("spec.iamAuthenticator.image"),
+            Source::Catalogue(Some(kubernetes)) => write!(f, "catalogue, Kubernetes {kubernetes}"),
+            Source::Catalogue(None) => f.write_str("catalogue, newest"),
+        }
+    }
+}
+
 /// Why there is no image for a Cluster.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ImageError {
@@ -73,10 +101,10 @@ pub fn choose(
     named: Option<&str>,
     kubernetes_version: Option<&str>,
     policy: &ImagePolicy,
-) -> Result<String, ImageError> {
+) -> Result<Image, ImageError> {
     if let Some(image) = named {
         return if policy.allowed_prefixes.iter().any(|prefix| is_under(image, prefix)) {
-            Ok(image.to_owned())
+            Ok(Image { reference: image.to_owned(), source: Source::Cluster })
         } else {
             Err(ImageError::NotAllowed { image: image.to_owned(), allowed: policy.allowed_prefixes.clone() })
         };
@@ -86,12 +114,14 @@ pub fn choose(
         None => rows.last(),
         Some(version) => rows.iter().find(|row| row.kubernetes == minor(version)),
     };
-    found.map(|row| mirrored(&row.image, policy.mirror.as_deref())).ok_or_else(|| {
-        ImageError::UnknownVersion {
-            version: kubernetes_version.unwrap_or_default().to_owned(),
-            oldest: rows.first().map(|row| row.kubernetes.clone()).unwrap_or_default(),
-            newest: rows.last().map(|row| row.kubernetes.clone()).unwrap_or_default(),
-        }
+    let row = found.ok_or_else(|| ImageError::UnknownVersion {
+        version: kubernetes_version.unwrap_or_default().to_owned(),
+        oldest: rows.first().map(|row| row.kubernetes.clone()).unwrap_or_default(),
+        newest: rows.last().map(|row| row.kubernetes.clone()).unwrap_or_default(),
+    })?;
+    Ok(Image {
+        reference: mirrored(&row.image, policy.mirror.as_deref()),
+        source: Source::Catalogue(kubernetes_version.map(minor)),
     })
 }
 
@@ -156,7 +186,8 @@ mod tests {
     #[test]
     fn the_version_chooses_the_image() {
         let of = |version| choose(None, Some(version), &policy());
-        assert!(of("1.33").unwrap().contains("eks-1-33"));
+        assert!(of("1.33").unwrap().reference.contains("eks-1-33"));
+        assert_eq!(of("v1.33.4").unwrap().source.to_string(), "catalogue, Kubernetes 1.33");
         assert_eq!(of("v1.33.4"), of("1.33"));
         let ImageError::UnknownVersion { oldest, newest, .. } = of("1.99").unwrap_err() else { panic!() };
         assert_eq!((oldest.as_str(), newest.as_str()), ("1.23", "1.36"));
@@ -167,7 +198,7 @@ mod tests {
     #[test]
     fn a_mirror_stands_in_for_the_public_registry() {
         let policy = ImagePolicy { mirror: Some("mirror.example.com/eks/".to_owned()), ..policy() };
-        let image = choose(None, Some("1.33"), &policy).unwrap();
+        let image = choose(None, Some("1.33"), &policy).unwrap().reference;
         assert!(
             image.starts_with("mirror.example.com/eks/kubernetes-sigs/aws-iam-authenticator:v0.7"),
             "{image}"
@@ -178,7 +209,8 @@ mod tests {
     fn an_image_that_a_cluster_names_needs_an_allowed_prefix() {
         let policy = ImagePolicy { allowed_prefixes: vec!["r.example.com/aia".to_owned()], mirror: None };
         for good in ["r.example.com/aia:v1", "r.example.com/aia@sha256:00", "r.example.com/aia/x:1"] {
-            assert_eq!(choose(Some(good), None, &policy).as_deref(), Ok(good));
+            let image = Image { reference: good.to_owned(), source: Source::Cluster };
+            assert_eq!(choose(Some(good), None, &policy), Ok(image));
         }
         for bad in ["r.example.com/aiab:v1", "evil.example.com/r.example.com/aia:v1", ""] {
             let error = choose(Some(bad), Some("1.33"), &policy).unwrap_err().to_string();

@@ -7,6 +7,7 @@ pub mod cluster_id;
 pub mod distribution;
 pub mod facts;
 pub mod image;
+pub mod image_change;
 pub mod kubeadm_control_plane;
 pub mod kubeconfig;
 pub mod names;

@@ -28,6 +28,10 @@ pub const CLUSTER_ID: &str = "awsiam-operator.dev/cluster-id";
 pub const CONFIG_SHA256: &str = "awsiam-operator.dev/config-sha256";
 /// Annotation of the pod template: SHA-256 of the serving certificate.
 pub const SERVING_SHA256: &str = "awsiam-operator.dev/serving-sha256";
+/// Annotation of the DaemonSet: the authenticator's image that we gave it last.
+pub const IMAGE: &str = "awsiam-operator.dev/image";
+/// Annotation of the DaemonSet: what asked for that image, as [`crate::image::Source`] puts it.
+pub const IMAGE_SOURCE: &str = "awsiam-operator.dev/image-source";
 /// Annotation of an object of ours: SHA-256 of what was last applied.
 pub const APPLIED_SHA256: &str = "awsiam-operator.dev/applied-sha256";
 

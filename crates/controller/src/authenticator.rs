@@ -8,6 +8,7 @@ mod backends;
 mod certificates;
 mod conditions;
 mod control_plane;
+mod image_change;
 mod kubeconfig;
 mod reads;
 mod removal;
@@ -35,6 +36,7 @@ pub use self::backends::stated_backends;
 pub(crate) use self::conditions::Said;
 pub(crate) use self::control_plane::Turns;
 pub(crate) use self::control_plane::is_going;
+pub(crate) use self::image_change::Taken;
 pub(crate) use self::reads::Reads;
 pub(crate) use self::seen::{CrdRights, Seen, Watches};
 
@@ -65,19 +67,23 @@ pub(crate) async fn carry_out(
     let block = cluster.spec.authenticator();
     let settings = planned.inputs.resolution.settings.as_ref();
     if block.mode == AuthenticatorMode::External {
+        if let Err(error) = image_change::end_if_begun(operator, cluster, planned.pause).await {
+            tracing::warn!(%error, "can't say that the image is not ours to change any more");
+        }
         return external(operator, target, cluster, settings, planned.pause).await;
     }
     let wish = wish(planned);
-    match daemon_set_mode(operator, target, cluster, settings, wish, planned).await {
+    match Box::pin(daemon_set_mode(operator, target, cluster, settings, wish, planned)).await {
         Ok(said) => said,
         Err(error) => vec![conditions::failed(&error)],
     }
 }
 
 /// When to look again, while something is waited for that is not watched.
-pub(crate) fn again(target: &Target, said: &[Said]) -> Option<Duration> {
+pub(crate) fn again(operator: &Operator, target: &Target, said: &[Said]) -> Option<Duration> {
     let probe = target.api_server.again().filter(|_| !said.is_empty());
-    said.iter().filter_map(Said::again).chain(probe).min()
+    let image = image_change::again(operator, said);
+    said.iter().filter_map(Said::again).chain(probe).chain(image).min()
 }
 
 fn wish(planned: &Planned) -> Wish {
@@ -120,6 +126,9 @@ async fn daemon_set_mode(
     planned: &Planned,
 ) -> Result<Vec<Said>, Error> {
     let seen = seen_of(operator, target, cluster, settings).await?;
+    if wish != Wish::Run && (seen.daemon_set.is_none() || runs(&seen)) {
+        image_change::end_if_begun(operator, cluster, planned.pause).await?;
+    }
     match (wish, settings) {
         (Wish::Remove, _) => removal::remove(operator, target, cluster, &seen, planned).await,
         (Wish::Run, Some(settings)) => match backends::to_run(cluster, settings, &seen, planned) {
@@ -160,10 +169,13 @@ async fn run(
     };
     let options = &operator.options;
     let made = facts(cluster, settings, &id, &options.images, options.probe_image.clone());
-    let facts = match made {
+    let mut facts = match made {
         Ok(facts) => facts,
         Err(error) => return Ok(vec![conditions::image(&error)]),
     };
+    let wanted = facts.image.clone();
+    let anew = image_change::seen_anew(operator, target, cluster, settings, seen, &wanted, pause).await?;
+    let seen = anew.as_ref().unwrap_or(seen);
     if let Some(said) = conditions::refused(cluster, &id, &facts) {
         return Ok(vec![said]);
     }
@@ -173,26 +185,38 @@ async fn run(
     let is_ready = matches!(loaded, Readiness::Ready { .. });
     match certificates::keep(operator, target, cluster, seen, now, pause).await? {
         certificates::Kept::Good(certificates) => {
+            let change = image_change::of(operator, cluster, seen, &wanted, runs(seen), pause);
+            facts.image = change.image();
             let objects = objects(&facts, &certificates.leaf, &certificates.signing_pem);
             let wanted = pinned(objects, &certificates.signing_pem, &id);
-            let applied = apply::all(operator, target, &wanted, seen, pause).await?;
-            let is_ready = is_ready && applied == apply::Applied::Done;
+            let note = change.note(operator, cluster);
+            let applied = apply::all(operator, target, &wanted, seen, pause, note).await;
+            let settled = change.settle(operator, cluster, &applied).await;
+            let applied = applied?;
+            settled?;
+            let is_ready = is_ready && applied == apply::Applied::Done && !change.is_new();
             said.push(match applied {
                 apply::Applied::Foreign(objects) => conditions::foreign(&objects),
                 apply::Applied::Pending(objects) => conditions::pending(&objects, pause),
-                apply::Applied::Done => conditions::readiness(&loaded, Some((&certificates, now))),
+                apply::Applied::Done => {
+                    change.told(conditions::readiness(&loaded, Some((&certificates, now))))
+                }
             });
             let pinned_pem = Some(certificates.pinned_pem.as_str());
             let wanted = control_plane::Wanted { pinned_pem, is_ready, pause };
             said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }
         certificates::Kept::Lost(served) => {
+            // It is not as it should be, so its turn does not begin.
+            let change = image_change::of(operator, cluster, seen, &wanted, false, pause);
+            facts.image = change.image();
             if let Some((leaf, ca_pem)) = served {
                 // What serves is kept up with what is there.
                 let wanted = pinned(objects(&facts, &leaf, &ca_pem), &ca_pem, &id);
-                apply::all(operator, target, &wanted, seen, pause).await?;
+                let note = change.note(operator, cluster);
+                apply::all(operator, target, &wanted, seen, pause, note).await?;
             }
-            said.push(conditions::ca_lost(cluster));
+            said.push(change.told(conditions::ca_lost(cluster)));
             let wanted = control_plane::Wanted { pinned_pem: None, is_ready, pause };
             said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }
@@ -221,6 +245,11 @@ async fn seen_of(
         operator.crd_rights(target).add_to(&mut seen).await?;
     }
     Ok(seen)
+}
+
+/// Whether the authenticator runs on every control-plane node, with the mappings as far as that is looked at.
+fn runs(seen: &Seen) -> bool {
+    matches!(readiness(seen), Readiness::Ready { .. } | Readiness::Running { .. })
 }
 
 fn readiness(seen: &Seen) -> Readiness {

@@ -224,7 +224,7 @@ impl Gateway {
         }
     }
 
-    /// Sets one annotation.
+    /// Sets one annotation, or takes it out.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -233,7 +233,7 @@ impl Gateway {
         api: &Api<K>,
         name: &str,
         annotation: &str,
-        value: &str,
+        value: Option<&str>,
     ) -> Result<(), Error>
     where
         K: Resource + Clone + DeserializeOwned + Debug,
@@ -338,6 +338,13 @@ pub fn is_race(error: &Error) -> bool {
 pub fn is_gone(error: &Error) -> bool {
     let (Error::Write { source, .. } | Error::Read { source, .. }) = error else { return false };
     matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found())
+}
+
+/// Whether the API server refused a request, so that nothing was changed and the same would be refused again.
+#[must_use]
+pub fn is_refused(error: &Error) -> bool {
+    let (Error::Write { source, .. } | Error::Read { source, .. }) = error else { return false };
+    matches!(source.as_ref(), kube::Error::Api(status) if (400..500).contains(&status.code))
 }
 
 #[cfg(test)]

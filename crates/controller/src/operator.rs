@@ -14,11 +14,11 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Config, Controller};
 use kube::{Client, Resource, ResourceExt};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authenticator::{CrdRights, Turns, Watches};
+use crate::authenticator::{CrdRights, Taken, Turns, Watches};
 use crate::crd_gate::CrdGate;
 use crate::error::StartError;
 use crate::events::Publisher;
@@ -54,6 +54,10 @@ pub(crate) struct Operator {
     pub(crate) targets: Targets,
     /// Whose control plane is being rolled out.
     pub(crate) turns: Mutex<Turns>,
+    /// Set once the rollouts are in `turns` that were going on at the start.
+    pub(crate) rollouts_known: OnceCell<()>,
+    /// Whose image is being changed, as far as the Clusters do not say so yet.
+    pub(crate) image_turns: Mutex<Taken>,
     failures: Mutex<HashMap<String, u32>>,
     /// What runs until the operator stops.
     background: TaskTracker,
@@ -190,6 +194,8 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let operator = Arc::new(Operator {
         gateway: Arc::new(Gateway::new(options.hang_after_writes, options.term.clone())),
         turns: Mutex::new(Turns::new(options.max_control_plane_rollouts)),
+        rollouts_known: OnceCell::new(),
+        image_turns: Mutex::default(),
         client,
         options,
         management,

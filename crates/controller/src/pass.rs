@@ -140,7 +140,7 @@ async fn on_target(
     operator.configs_listed().await;
     let mut carried_out = carry_out(operator, target, cluster, seen, pause).await?;
     let said = Box::pin(authenticator::carry_out(operator, target, cluster, &carried_out.report)).await;
-    let again = authenticator::again(target, &said);
+    let again = authenticator::again(operator, target, &said);
     carried_out.report.authenticator = said;
     carried_out.report.trouble = remote::trouble(target);
     let unsettled = remote::unsettled(operator, target, &carried_out.report);

@@ -18,7 +18,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::{AUTHORITY_KEY, CERTIFICATE_KEY, PRIVATE_KEY, labels, namespaced};
 use crate::facts::Facts;
 use crate::names::{
-    CONFIG_SHA256, CONTROL_PLANE_LABELS, NAME, POD_LABEL, PORT, SERVING_SECRET, SERVING_SHA256,
+    CONFIG_SHA256, CONTROL_PLANE_LABELS, IMAGE, IMAGE_SOURCE, NAME, POD_LABEL, PORT, SERVING_SECRET,
+    SERVING_SHA256,
 };
 
 /// Name of the probe's container.
@@ -34,7 +35,14 @@ const AUTHORITY_FOLDER: &str = "/etc/awsiam";
 
 pub(super) fn daemon_set(facts: &Facts, config_sha256: &str, serving_sha256: &str) -> DaemonSet {
     DaemonSet {
-        metadata: namespaced(NAME),
+        metadata: ObjectMeta {
+            // Not in the pods: what asked for an image is no reason to restart one.
+            annotations: Some(BTreeMap::from([
+                (IMAGE.to_owned(), facts.image.reference.clone()),
+                (IMAGE_SOURCE.to_owned(), facts.image.source.to_string()),
+            ])),
+            ..namespaced(NAME)
+        },
         spec: Some(DaemonSetSpec {
             selector: selector(NAME),
             template: PodTemplateSpec {
@@ -106,7 +114,7 @@ fn authenticator(facts: &Facts) -> Container {
     env.extend(facts.env.iter().cloned());
     Container {
         name: NAME.to_owned(),
-        image: Some(facts.image.clone()),
+        image: Some(facts.image.reference.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(vec![
             "server".to_owned(),

@@ -218,7 +218,7 @@ async fn record(operator: &Operator, cluster: &Cluster, chosen: Rollout) -> Resu
     let api: Api<Cluster> =
         Api::namespaced(operator.client.clone(), &cluster.namespace().unwrap_or_default());
     let name = cluster.name_any();
-    match operator.gateway.annotate(&api, &name, ROLLOUT, &format!("{chosen:?}")).await {
+    match operator.gateway.annotate(&api, &name, ROLLOUT, Some(&format!("{chosen:?}"))).await {
         Err(error) if is_gone(&error) => Ok(()),
         set => {
             tracing::info!(cluster = name, rollout = ?chosen, "chose how the API server is set up");

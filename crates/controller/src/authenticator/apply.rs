@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use awsiam_authenticator::certificate::sha256;
 use awsiam_authenticator::names::{APPLIED_SHA256, MANAGED_BY, MANAGER, NAMESPACE};
 use awsiam_authenticator::objects::Objects;
+use futures::future::BoxFuture;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::api::Api;
 use kube::{Client, Resource, ResourceExt};
@@ -39,24 +40,32 @@ pub(super) fn is_ours(object: &impl ResourceExt) -> bool {
 struct Step<'a> {
     name: String,
     /// Unless it is as wanted.
-    write: Option<futures::future::BoxFuture<'a, Result<(), Error>>>,
+    write: Option<BoxFuture<'a, Result<(), Error>>>,
     foreign: bool,
 }
 
-/// All objects of the target, in their order; the DaemonSet last, when what it needs is there.
+/// All objects of the target, in their order; the DaemonSet last, when what it needs is there. `first` is written before
+/// them, unless nothing may be written.
 pub(super) async fn all(
     operator: &Operator,
     target: &Target,
     wanted: &Objects,
     seen: &Seen,
     pause: Option<Pause>,
+    first: Option<BoxFuture<'_, Result<(), Error>>>,
 ) -> Result<Applied, Error> {
     let client = &target.client;
-    let mut steps = vec![
+    let mut steps = Vec::new();
+    steps.extend(first.map(|write| Step {
+        name: "the Cluster".to_owned(),
+        write: Some(write),
+        foreign: false,
+    }));
+    steps.extend([
         step(operator, client, &wanted.service_account, seen.service_account.as_deref())?,
         step(operator, client, &wanted.role, seen.role.as_deref())?,
         step(operator, client, &wanted.role_binding, seen.role_binding.as_deref())?,
-    ];
+    ]);
     if let Some(role) = &wanted.cluster_role {
         steps.push(cluster_step(operator, client, role, seen.cluster_role.as_deref())?);
     }
@@ -171,7 +180,7 @@ pub(super) fn one<K>(
     name: String,
     wanted: Value,
     new: bool,
-) -> futures::future::BoxFuture<'_, Result<(), Error>>
+) -> BoxFuture<'_, Result<(), Error>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {

@@ -1,9 +1,11 @@
 //! Sets the API servers up through Cluster API: puts file, flag and mount into the Cluster's KubeadmControlPlane once
 //! the authenticator is ready, and takes them out before it goes. What the change is, is decided in
-//! `awsiam-authenticator`; here is when. Nothing is remembered but whose machines are being replaced.
+//! `awsiam-authenticator`; here is when. Nothing is remembered but whose machines are being replaced, and that is found
+//! again after a start.
 
 mod found;
 mod turns;
+mod under_way;
 mod words;
 
 use std::sync::PoisonError;
@@ -152,6 +154,9 @@ async fn in_place(place: Place<'_>, control_plane: &ControlPlane) -> Result<Said
 async fn send(operator: &Operator, control_plane: &ControlPlane, edit: &Edit) -> Result<Said, Error> {
     let ControlPlane { title, api, .. } = control_plane;
     let takes_a_turn = edit.replaces_machines;
+    if takes_a_turn {
+        under_way::take_in(operator).await?;
+    }
     if takes_a_turn && let Turn::After(others) = operator.turns(|turns| turns.take(title, Instant::now())) {
         return Ok(words::waits_for_turn(title, &others));
     }

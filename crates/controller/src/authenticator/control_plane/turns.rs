@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub(crate) const STALLED: Duration = Duration::from_mins(30);
 
 /// Who is being rolled out, each named by its object. Rollouts that were going on before this process started are
-/// taken in when they are first seen.
+/// taken in before the first place is given away.
 #[derive(Debug)]
 pub(crate) struct Turns {
     most: usize,
