@@ -8,6 +8,8 @@
     reason = "a test may"
 )]
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -54,9 +56,14 @@ impl Replicas {
     }
 
     fn process(&self, kubeconfig: &Path) -> Process {
+        self.process_with(kubeconfig, &[])
+    }
+
+    fn process_with(&self, kubeconfig: &Path, more: &[&str]) -> Process {
         let lease = format!("--lease={OPERATOR_NAMESPACE}/{LEASE}");
         let cluster = format!("{}/{CLUSTER}", self.stage.namespace);
-        let more: Vec<&str> = std::iter::once(lease.as_str()).chain(TIMES).collect();
+        let more: Vec<&str> =
+            std::iter::once(lease.as_str()).chain(TIMES).chain(more.iter().copied()).collect();
         Process::start(kubeconfig, &cluster, &more, &self.log).unwrap()
     }
 
@@ -92,6 +99,21 @@ impl Replicas {
     fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
+}
+
+/// What an address answers to a GET; an error where nobody listens yet.
+fn answer(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A port of loopback that was free a moment ago.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn foreign_edit(stage: &Stage, number: usize) {
@@ -221,4 +243,40 @@ async fn a_leader_that_is_asked_to_stop_gives_the_lease_back_at_once() {
     replicas.stage.config("team", &[("Dev", "second", &[])]).await;
     replicas.stage.text_gets("mapRoles", "username: second").await;
     assert_eq!(replicas.leader().await, Some(replicas.running[0].id()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ready_is_who_waits_for_the_lease_and_who_leads_once_every_cluster_was_looked_at() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", NODE)]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let replicas = Replicas::of(stage, "health.log").await;
+    let addresses = [free_address(), free_address()];
+    let health: Vec<String> = addresses.iter().map(|address| format!("--health-address={address}")).collect();
+    let says = async |address: SocketAddr, path: &str, wanted: &str| {
+        replicas
+            .stage
+            .eventually(wanted, async || match answer(address, path) {
+                Ok(said) if said.contains(wanted) => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+            .await;
+    };
+
+    // Its first write never returns, and so its first pass does not either.
+    let hanging = replicas.process_with(&replicas.kubeconfig, &[&health[0], "--hang-after-writes=0"]);
+    let cluster = format!("among them {}/{CLUSTER}", replicas.stage.namespace);
+    says(addresses[0], "/readyz", &cluster).await;
+    assert!(answer(addresses[0], "/readyz").unwrap().starts_with("HTTP/1.1 503"));
+    says(addresses[0], "/livez", "HTTP/1.1 200").await;
+    let waiting = replicas.process_with(&replicas.kubeconfig, &[&health[1]]);
+    says(addresses[1], "/readyz", "HTTP/1.1 200").await;
+    assert_eq!(replicas.leader().await, Some(hanging.id()));
+
+    hanging.kill();
+    replicas.stage.text_gets("mapRoles", "username: dev").await;
+    says(addresses[1], "/readyz", "HTTP/1.1 200").await;
+    assert_eq!(replicas.leader().await, Some(waiting.id()));
+    assert!(answer(addresses[1], "/else").unwrap().starts_with("HTTP/1.1 404"));
 }

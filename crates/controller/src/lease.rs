@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{StartError, words};
+use crate::health::Health;
 use crate::operator::run;
 use crate::options::Options;
 pub use terms::Term;
@@ -94,9 +95,10 @@ pub async fn run_elected(
     stop: CancellationToken,
 ) -> Result<(), ElectionError> {
     let mut elector = Elector::new(lease_client, election);
-    if stop.run_until_cancelled(elector.acquire()).await.is_none() {
+    if stop.run_until_cancelled(elector.acquire(&options.health)).await.is_none() {
         return Ok(());
     }
+    options.health.leads();
     let term = elector.term.clone();
     let options = Options { term: Some(term.clone()), ..options };
     let done = tokio::select! {
@@ -130,7 +132,7 @@ impl Elector {
     }
 
     /// Asks again and again until the lease is ours.
-    async fn acquire(&mut self) {
+    async fn acquire(&mut self, health: &Health) {
         let mut told = None;
         loop {
             match self.attempt(self.election.renew_deadline).await {
@@ -139,6 +141,7 @@ impl Elector {
                     return;
                 }
                 Ok(false) => {
+                    health.stands_by();
                     let holder = self.lease.as_ref().and_then(held_by).map(str::to_owned);
                     if told != holder {
                         tracing::info!(holder, "waiting for the lease");

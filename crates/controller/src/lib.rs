@@ -11,6 +11,7 @@ mod events;
 mod fights;
 pub mod gateway;
 mod hands_off;
+pub mod health;
 pub mod history;
 mod identity_mappings;
 mod lease;

@@ -12,6 +12,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{Config, Controller};
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::{Notify, OnceCell, mpsc, watch};
@@ -181,8 +182,15 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let notify = cluster_touched.clone();
     let namespaces = options.watch_namespaces.clone();
     let mut concerned = config_status::Concerned::default();
+    let (health, mut listing) = (options.health.clone(), Vec::new());
     let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, move |event| {
         notify.notify_one();
+        match event {
+            Event::InitApply(cluster) => listing.push(pass::named(cluster)),
+            Event::InitDone => health.listed(std::mem::take(&mut listing)),
+            Event::Delete(cluster) => health.looked_at(&pass::named(cluster)),
+            Event::Init | Event::Apply(_) => {}
+        }
         for config in concerned.changed(event) {
             // The queue ends only when the operator does.
             drop(to_configs.send(config));

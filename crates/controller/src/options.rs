@@ -9,6 +9,7 @@ use awsiam_authenticator::image::ImagePolicy;
 use awsiam_core::privilege::Policy;
 use thiserror::Error;
 
+use crate::health::Health;
 use crate::lease::Term;
 
 /// The one Cluster object that stands for the cluster the operator runs in. Any other Cluster, whatever
@@ -72,6 +73,8 @@ pub struct Options {
     pub max_control_plane_rollouts: usize,
     /// Until when this process may write; `None`: no other one does the same work, so always.
     pub term: Option<Arc<Term>>,
+    /// What `/livez` and `/readyz` say of this process.
+    pub health: Arc<Health>,
     /// For tests: seconds by which the clock is ahead.
     pub clock_ahead: i64,
     /// For tests: the write after this many never returns, as if the process had died there.
@@ -101,6 +104,7 @@ impl Default for Options {
             api_server_ca: String::new(),
             max_control_plane_rollouts: 1,
             term: None,
+            health: Arc::default(),
             clock_ahead: 0,
             hang_after_writes: None,
         }

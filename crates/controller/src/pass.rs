@@ -53,6 +53,7 @@ pub(crate) async fn reconcile(
         cluster = named(guard.as_ref()),
         generation = guard.meta().generation.unwrap_or_default(),
     );
+    let _under_way = operator.options.health.begins(named(guard.as_ref()));
     let result = caught(Box::pin(pass(&guard, &operator)).instrument(span)).await;
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
@@ -90,6 +91,7 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     }
     if guard.meta().deletion_timestamp.is_some() && is_given_up(guard.as_ref()) {
         set_finalizer(operator, guard.as_ref(), false).await?;
+        operator.options.health.looked_at(&named(guard.as_ref()));
         return Ok(Action::await_change());
     }
     let cluster = match &guard.0 {
@@ -101,6 +103,7 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     };
     if remote::is_left_alone(operator, cluster).await {
         set_finalizer(operator, cluster, false).await?;
+        operator.options.health.looked_at(&named(cluster));
         return Ok(Action::await_change());
     }
     match operator.targets.find(cluster).await {
@@ -423,6 +426,7 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
 impl Operator {
     /// Reports what a pass found; written in the background.
     pub(crate) fn report(&self, guard: &Arc<DeserializeGuard<Cluster>>, pass: PassReport) {
+        self.options.health.looked_at(&named(guard.as_ref()));
         self.reporter.send(Report { cluster: guard.clone(), pass });
     }
 

@@ -3,12 +3,15 @@
 mod logs;
 mod signals;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use awsiam_controller::{Election, ElectionError, LocalCluster, Options, StartError};
 use clap::{Args, ValueEnum};
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::VERSION;
@@ -79,6 +82,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = super::time::parse)]
     lease_retry_period: Duration,
 
+    /// Where to answer /livez and /readyz, such as 0.0.0.0:8081
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    health_address: Option<SocketAddr>,
+
     /// Seconds by which the clock is to be ahead
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 0, allow_negative_numbers = true)]
     clock_ahead: i64,
@@ -123,6 +130,8 @@ enum ControllerError {
         "--lease-duration ({duration:?}) must be whole seconds and longer than --lease-renew-deadline ({deadline:?}), and that at least twice --lease-retry-period ({retry:?})"
     )]
     LeaseTimes { duration: Duration, deadline: Duration, retry: Duration },
+    #[error("can't listen on --health-address {address}: {error}")]
+    HealthAddress { address: SocketAddr, error: std::io::Error },
     #[error("{0}")]
     Election(ElectionError),
     #[error("RUST_LOG cannot be read: {0}")]
@@ -194,6 +203,7 @@ impl Arguments {
             api_server_ca,
             max_control_plane_rollouts: self.max_control_plane_rollouts,
             term: None,
+            health: Arc::default(),
             clock_ahead: self.clock_ahead,
             hang_after_writes: self.hang_after_writes,
         }
@@ -255,6 +265,12 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
         tracing::warn!("without --local-cluster and --remote-targets no Cluster is served");
     }
     let options = arguments.options(connection::authority_pem(&config));
+    if let Some(address) = arguments.health_address {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| ControllerError::HealthAddress { address, error })?;
+        tokio::spawn(awsiam_controller::health::serve(listener, options.health.clone()));
+    }
     let election = arguments.election(options.instance.as_deref());
     let lease_client = connection::client(config.clone())?;
     let client = connection::client(config)?;
