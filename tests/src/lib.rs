@@ -14,4 +14,5 @@ pub mod oracle;
 pub mod process;
 pub mod site;
 pub mod stage;
+pub mod stand_in;
 pub mod sts;
