@@ -52,10 +52,10 @@ impl Publisher {
         let object = named_object(cluster);
         match said.kind {
             EventType::Normal => {
-                tracing::info!(cluster = object, reason = said.reason, note = said.note, "event")
+                tracing::info!(cluster = object, reason = said.reason, note = said.note, "event");
             }
             EventType::Warning => {
-                tracing::warn!(cluster = object, reason = said.reason, note = said.note, "event")
+                tracing::warn!(cluster = object, reason = said.reason, note = said.note, "event");
             }
         }
         let event = Event {

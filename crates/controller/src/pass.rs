@@ -434,7 +434,7 @@ impl Operator {
         let (target, gateway, targets) = (target.clone(), self.gateway.clone(), self.targets.clone());
         let writer = target.writer_of(&config_map);
         let recording = async move {
-            let record = target.history.record(&gateway, &config_map, writer);
+            let record = Box::pin(target.history.record(&gateway, &config_map, writer));
             if let Err(error) = targets.in_turn(&target, record).await {
                 tracing::warn!(%error, "can't record a content of aws-auth; the next pass tries again");
             }

@@ -32,7 +32,7 @@ impl StandIns {
         let limit = getrlimit(Resource::Nofile);
         let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
         // Where that is refused, a small fleet can do without.
-        drop(setrlimit(Resource::Nofile, most));
+        let _ = setrlimit(Resource::Nofile, most);
         let load = Arc::new(Load::default());
         let mut all = BTreeMap::new();
         for number in 0..count {

@@ -88,7 +88,7 @@ pub(super) async fn answer(
     if sent != Some(format!("Bearer {}", served.token).as_str()) {
         return Ok(status(StatusCode::UNAUTHORIZED, "Unauthorized"));
     }
-    let body = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     if asked.is_watch() {
         return Ok(watch(served, &asked));
     }

@@ -166,7 +166,7 @@ async fn send(
 async fn collect(mut body: Answer, most: usize) -> Result<Vec<u8>, Refused> {
     let mut whole = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Refused::Broken(error))?;
+        let frame = frame.map_err(Refused::Broken)?;
         if let Ok(data) = frame.into_data() {
             if whole.len() + data.len() > most {
                 return Err(Refused::Large(most));
