@@ -144,7 +144,7 @@ test-kubeadm: control-plane sts programs ## a cluster of two nodes made by kubea
 	cargo test $(LOCKED) -q -p awsiam-tests --test kubeadm -- --ignored --nocapture
 
 .PHONY: test-long
-test-long: control-plane sts programs ## all tests, the long variants too (about half an hour)
+test-long: control-plane sts programs ## all tests, the long variants too (about three quarters of an hour)
 	AWSIAM_LONG=1; export AWSIAM_LONG; $(run-tests)
 	@$(TARGET)/debug/machine --check
 
@@ -161,6 +161,12 @@ bench-latency: control-plane ## latency from a change to aws-auth, memory and st
 	cargo build $(LOCKED) --release -p awsiam-tests --bin bench-latency
 	cargo build $(LOCKED) --release -p awsiam
 	$(TARGET)/release/bench-latency
+
+.PHONY: bench-fleet
+bench-fleet: control-plane ## one operator with 1,000 Clusters: convergence, memory, connections, requests at rest, one change
+	cargo build $(LOCKED) --release -p awsiam-tests --bin bench-fleet
+	cargo build $(LOCKED) --release -p awsiam
+	$(TARGET)/release/bench-fleet
 
 ##@ Making things
 

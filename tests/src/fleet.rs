@@ -1,5 +1,7 @@
 //! Several clusters: a management cluster that tests share, each in a namespace of its own, and workload clusters behind
-//! kubeconfig Secrets.
+//! kubeconfig Secrets; real ones, or stand-ins by the thousand.
+
+mod stand_ins;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +19,8 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::control_plane::{self, ControlPlane};
 use crate::stage::{OPERATOR_NAMESPACE, Running, Stage, install_with, operator_config};
+
+pub use self::stand_ins::StandIns;
 
 /// Name of the authenticator's DaemonSet, and of its container.
 const AUTHENTICATOR: &str = "aws-iam-authenticator";

@@ -14,6 +14,7 @@ pub mod oracle;
 pub mod process;
 pub mod site;
 pub mod stage;
+pub mod stand_in;
 pub mod sts;
 pub mod valve;
 pub mod versions;

@@ -2,9 +2,9 @@
 //! and holds it with a finalizer while one does. It has no access to targets.
 
 mod concerned;
+mod statuses;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use awsiam_api::cluster_status::ConfigStateName;
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
@@ -25,19 +25,19 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
-use tokio::time::Instant;
 
 use crate::error::{Error, backoff, caught};
 use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
-use crate::report::counted;
+use crate::report::{counted, listed};
 use crate::target::Target;
 
 pub(crate) use concerned::Concerned;
+pub(crate) use statuses::Statuses;
 
-/// A status is written at most so often.
-const INTERVAL: Duration = Duration::from_secs(1);
+/// So many Clusters are named in a message.
+const NAMED: usize = 10;
 
 /// The Clusters in the store that refer to an AWSIamConfig of this name and namespace.
 pub(crate) fn referring(
@@ -71,6 +71,9 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
     if operator.gate.lacking().is_some() {
         return Ok(operator.later());
     }
+    if let Some(wait) = operator.config_statuses.just_looked(config) {
+        return Ok(Action::requeue(wait));
+    }
     let all = referring(&operator.clusters, config);
     let targets = || all.iter().filter_map(|cluster| operator.targets.known(cluster.as_ref()));
     let is_new = |target: &Target| {
@@ -78,7 +81,7 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
     };
     if targets().any(|target| is_new(&target)) {
         // Whether EKS Anywhere controls it is not known yet.
-        return Ok(Action::requeue(INTERVAL));
+        return Ok(Action::requeue(statuses::INTERVAL));
     }
     let clusters: Vec<&Cluster> = all
         .iter()
@@ -139,10 +142,13 @@ async fn write_status(
     config: &AWSIamConfig,
     clusters: &[&Cluster],
 ) -> Result<Action, Error> {
+    if let Some(wait) = operator.config_statuses.just_written(config) {
+        return Ok(Action::requeue(wait));
+    }
     let before = operator.config_statuses.last(config);
     let now = Time(Timestamp::now());
-    let status = status(config, clusters, &operator.options.policy, &before.status, &now);
-    if same(&before.status, &status) {
+    let status = status(config, clusters, &operator.options.policy, &before, &now);
+    if same(&before, &status) {
         operator.config_statuses.settled(config);
         operator.succeeded(config);
         return Ok(operator.later());
@@ -150,11 +156,6 @@ async fn write_status(
     // A Cluster that is being looked at right now will have said more in a moment.
     let pending = status.unsynced.iter().any(|cluster| cluster.reason == reasons::PENDING);
     if pending && let Some(wait) = operator.config_statuses.first_look(config) {
-        return Ok(Action::requeue(wait));
-    }
-    if let Some(wait) =
-        before.written.map(|at| INTERVAL.saturating_sub(at.elapsed())).filter(|w| !w.is_zero())
-    {
         return Ok(Action::requeue(wait));
     }
     let api = configs_of(operator, config);
@@ -170,49 +171,6 @@ async fn write_status(
 
 fn configs_of(operator: &Operator, config: &AWSIamConfig) -> Api<AWSIamConfig> {
     Api::namespaced(operator.client.clone(), &config.namespace().unwrap_or_default())
-}
-
-/// What was last written, by uid: newer than what the cache may hold.
-#[derive(Debug, Default)]
-pub(crate) struct Statuses {
-    written: std::sync::Mutex<std::collections::HashMap<String, (AWSIamConfigStatus, Instant)>>,
-    /// When a status that differs from the written one was first seen, by uid.
-    differs: std::sync::Mutex<std::collections::HashMap<String, Instant>>,
-}
-
-struct Last {
-    status: AWSIamConfigStatus,
-    written: Option<Instant>,
-}
-
-impl Statuses {
-    fn last(&self, config: &AWSIamConfig) -> Last {
-        let written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match written.get(config.metadata.uid.as_deref().unwrap_or_default()) {
-            Some((status, at)) => Last { status: status.clone(), written: Some(*at) },
-            None => Last { status: config.status.clone().unwrap_or_default(), written: None },
-        }
-    }
-
-    /// How long to wait before saying that a Cluster has not been looked at: up to [`INTERVAL`] after the
-    /// status first differed, however often the config changes meanwhile.
-    fn first_look(&self, config: &AWSIamConfig) -> Option<Duration> {
-        let mut differs = self.differs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let first =
-            differs.entry(config.metadata.uid.clone().unwrap_or_default()).or_insert_with(Instant::now);
-        Some(INTERVAL.saturating_sub(first.elapsed())).filter(|wait| !wait.is_zero())
-    }
-
-    /// The status is as it should be.
-    fn settled(&self, config: &AWSIamConfig) {
-        let mut differs = self.differs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        differs.remove(config.metadata.uid.as_deref().unwrap_or_default());
-    }
-
-    fn wrote(&self, config: &AWSIamConfig, status: AWSIamConfigStatus) {
-        let mut written = self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        written.insert(config.metadata.uid.clone().unwrap_or_default(), (status, Instant::now()));
-    }
 }
 
 fn same(one: &AWSIamConfigStatus, other: &AWSIamConfigStatus) -> bool {
@@ -317,7 +275,7 @@ fn synced(
     clusters: &[&Cluster],
     unsynced: &[UnsyncedCluster],
 ) -> (Status, &'static str, String) {
-    let names = || clusters.iter().map(|cluster| cluster.name_any()).collect::<Vec<_>>().join(", ");
+    let names = || listed(clusters.iter().map(|cluster| cluster.name_any()), NAMED);
     if config.metadata.deletion_timestamp.is_some() && !clusters.is_empty() {
         let message = format!(
             "it is being deleted and these Clusters still refer to it: {}; take it out of their identityProviderRefs",

@@ -13,6 +13,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 
 use crate::gateway::Gateway;
+use crate::pass::named as named_object;
 use crate::report::{self, listed};
 use crate::reporter::{PassReport, Planned};
 
@@ -48,9 +49,14 @@ impl Publisher {
     }
 
     pub(crate) async fn publish(&self, cluster: &DeserializeGuard<Cluster>, said: &Said) {
+        let object = named_object(cluster);
         match said.kind {
-            EventType::Normal => tracing::info!(reason = said.reason, note = said.note, "event"),
-            EventType::Warning => tracing::warn!(reason = said.reason, note = said.note, "event"),
+            EventType::Normal => {
+                tracing::info!(cluster = object, reason = said.reason, note = said.note, "event");
+            }
+            EventType::Warning => {
+                tracing::warn!(cluster = object, reason = said.reason, note = said.note, "event");
+            }
         }
         let event = Event {
             type_: said.kind,

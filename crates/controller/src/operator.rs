@@ -52,7 +52,7 @@ pub(crate) struct Operator {
     /// Writes in the background that a stop waits for.
     pub(crate) tasks: TaskTracker,
     pub(crate) config_statuses: config_status::Statuses,
-    pub(crate) targets: Targets,
+    pub(crate) targets: Arc<Targets>,
     /// Whose control plane is being rolled out.
     pub(crate) turns: Mutex<Turns>,
     /// Set once the rollouts are in `turns` that were going on at the start.
@@ -155,7 +155,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         let (background, stop) = (background.clone(), stop.clone());
         move |task| background.spawn(stop.clone().run_until_cancelled_owned(task)).abort_handle()
     });
-    let targets = Targets::new(&options, &client, &touched, &spawn);
+    let targets = Arc::new(Targets::new(&options, &client, &touched, &spawn));
     forever({
         let (gate, client) = (gate.clone(), client.clone());
         Box::pin(async move { gate.watch(client).await })

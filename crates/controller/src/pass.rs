@@ -432,12 +432,14 @@ impl Operator {
 
     /// Records a content without holding up the pass.
     fn record_beside(&self, target: &Arc<Target>, config_map: Arc<ConfigMap>, has_nodes: Option<bool>) {
-        let (target, gateway) = (target.clone(), self.gateway.clone());
+        let (target, gateway, targets) = (target.clone(), self.gateway.clone(), self.targets.clone());
         let writer = target.writer_of(&config_map);
-        self.tasks.spawn(async move {
-            if let Err(error) = target.history.record(&gateway, &config_map, writer, has_nodes).await {
+        let recording = async move {
+            let record = Box::pin(target.history.record(&gateway, &config_map, writer, has_nodes));
+            if let Err(error) = targets.in_turn(&target, record).await {
                 tracing::warn!(%error, "can't record a content of aws-auth; the next pass tries again");
             }
-        });
+        };
+        self.tasks.spawn(recording.in_current_span());
     }
 }

@@ -10,6 +10,7 @@ use awsiam_api::{Cluster, ClusterStatus, TargetKind};
 use awsiam_core::desired::Backend;
 use awsiam_core::mapping::fold;
 use awsiam_core::plan::{Blocked, Outcome, Plan, State};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -26,9 +27,13 @@ use crate::gateway::{self, Gateway};
 use crate::hands_off::Pause;
 use crate::identity_mappings::Found;
 use crate::observe::{self, Inputs};
+use crate::pass::named;
 use crate::report;
 use crate::targets::NoTarget;
 use crate::targets::health::Trouble;
+
+/// Of so many Clusters statuses and Events are written at a time.
+const AT_ONCE: usize = 16;
 
 /// What a pass made of a Cluster that it planned for.
 #[derive(Debug)]
@@ -215,20 +220,27 @@ pub(crate) async fn write_all(
             }
             reporter.news.notified().await;
         }
-        for (object, pending) in batch {
-            let said = said.entry(object).or_default();
-            let uid = &pending.report.cluster.meta().uid;
-            if said.uid != *uid {
-                *said = Said { uid: uid.clone(), ..Said::default() };
+        let each = batch.into_iter().map(|(object, pending)| {
+            let mut last = said.remove(&object).unwrap_or_default();
+            let (client, gateway, publisher) = (&client, &gateway, &publisher);
+            async move {
+                let uid = &pending.report.cluster.meta().uid;
+                if last.uid != *uid {
+                    last = Said { uid: uid.clone(), ..Said::default() };
+                }
+                let written = caught(async {
+                    write_one(client, gateway, publisher, &mut last, &pending).await;
+                    Ok(())
+                });
+                if let Err(error) = written.await {
+                    tracing::error!(cluster = named(pending.report.cluster.as_ref()), %error, "a status or an Event was not written");
+                }
+                (object, last)
             }
-            let written = caught(async {
-                write_one(&client, &gateway, &publisher, said, &pending).await;
-                Ok(())
-            });
-            if let Err(error) = written.await {
-                tracing::error!(%error, "a status or an Event was not written");
-            }
-        }
+        });
+        let each: Vec<_> = each.collect();
+        let written: Vec<_> = stream::iter(each).buffer_unordered(AT_ONCE).collect().await;
+        said.extend(written);
     }
 }
 
@@ -267,7 +279,7 @@ async fn write_one(
     let api: Api<Cluster> = Api::namespaced(client.clone(), &namespace);
     match gateway.apply_status(&api, &name, &status).await {
         Err(error) if !gateway::is_gone(&error) => {
-            tracing::warn!(%error, "can't write a status; the next pass tries again");
+            tracing::warn!(cluster = named(guard.as_ref()), %error, "can't write a status; the next pass tries again");
             said.status = None;
         }
         _ => said.status = Some(status),

@@ -4,7 +4,9 @@
 pub(crate) mod aws_auth;
 mod bounds;
 pub(crate) mod health;
+pub(crate) mod lanes;
 mod pace;
+mod pool;
 mod remote;
 
 use std::sync::Arc;
@@ -13,22 +15,16 @@ use std::time::Duration;
 use awsiam_api::{Cluster, TargetKind};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use self::aws_auth::AwsAuth;
-use self::health::{Health, Standing};
+use self::health::Health;
+use self::lanes::Lanes;
 use self::remote::Remote;
 use crate::options::{LocalCluster, Options};
 use crate::target::Target;
 use crate::watches::Guard;
-
-/// How many remote targets are worked on at a time: of those that are known to answer, of those of which nothing is known
-/// yet, and of those whose requests failed lately. Each kind waits for its own alone, so that a pass that hangs takes
-/// nothing from those that do not.
-const PROVEN: usize = 64;
-const NEW: usize = 32;
-const SUSPECTS: usize = 4;
 
 /// Where a Cluster is sent whose target changed.
 pub(crate) type Touched = mpsc::UnboundedSender<ObjectRef<Guard<Cluster>>>;
@@ -83,33 +79,44 @@ pub fn remote_client(judged: &awsiam_authenticator::target_kubeconfig::TargetKub
 pub(crate) struct Targets {
     local: Option<(LocalCluster, Arc<Target>)>,
     remote: Option<Remote>,
-    proven: Semaphore,
-    new: Semaphore,
-    suspects: Semaphore,
+    lanes: Arc<Lanes>,
 }
 
 impl Targets {
     /// The local target, if there is one, and room for remote ones, if they are served. `spawn` is given their watches;
     /// `touched` gets a Cluster at each change of its target.
     pub(crate) fn new(options: &Options, client: &Client, touched: &Touched, spawn: &Spawn) -> Self {
+        let lanes = Arc::new(Lanes::default());
         let local = options.local_cluster.as_ref().map(|cluster| {
             let object = ObjectRef::new(&cluster.name).within(&cluster.namespace);
             let (touch, touched) = (object.clone(), touched.clone());
             let health = Arc::new(Health::default());
-            let aws_auth =
-                AwsAuth::new(TargetKind::Local, &object, client.clone(), health.clone(), move || {
+            let aws_auth = AwsAuth::new(
+                TargetKind::Local,
+                &object,
+                client.clone(),
+                health.clone(),
+                lanes.clone(),
+                move || {
                     // The queue ends only when the operator does.
                     drop(touched.send(touch.clone()));
-                });
+                },
+            );
             let target = Target::start(client.clone(), Arc::new(aws_auth), health, None, spawn);
             (cluster.clone(), Arc::new(target))
         });
         let remote = options.remote_targets.then(|| {
             let elsewhere = options.cluster_api_namespaces.clone();
-            Remote::new(client.clone(), options.resync, elsewhere, touched.clone(), spawn.clone())
+            Remote::new(
+                client.clone(),
+                options.resync,
+                elsewhere,
+                touched.clone(),
+                spawn.clone(),
+                lanes.clone(),
+            )
         });
-        let lane = Semaphore::new;
-        Self { local, remote, proven: lane(PROVEN), new: lane(NEW), suspects: lane(SUSPECTS) }
+        Self { local, remote, lanes }
     }
 
     /// The target that the operator's own identity serves.
@@ -169,16 +176,11 @@ impl Targets {
         }
     }
 
-    /// Waits until a target may be worked on. The local one never waits.
-    pub(crate) async fn turn(&self, target: &Target) -> Option<SemaphorePermit<'_>> {
-        if target.kind == TargetKind::Local {
-            return None;
+    /// Works on a target when there is a place for it. The local one never waits.
+    pub(crate) async fn in_turn<T>(&self, target: &Target, work: impl Future<Output = T>) -> T {
+        match target.kind {
+            TargetKind::Local => work.await,
+            TargetKind::Remote => self.lanes.pass(&target.health, work).await,
         }
-        let lane = match target.health.standing() {
-            Standing::Proven => &self.proven,
-            Standing::New => &self.new,
-            Standing::Suspect => &self.suspects,
-        };
-        lane.acquire().await.ok()
     }
 }

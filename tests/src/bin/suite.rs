@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 /// Programs that take longest: what starts first ends first.
-const LONG: [&str; 14] = [
+const LONG: [&str; 15] = [
     "login_by_operator",
     "kubeadm_control_plane_rollout",
     "remote_targets",
@@ -26,6 +26,7 @@ const LONG: [&str; 14] = [
     "authenticator",
     "cli_day_two",
     "chaos",
+    "fleet",
     "host_path",
     "restored_backup",
 ];

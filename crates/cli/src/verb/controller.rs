@@ -1,6 +1,7 @@
 //! `awsiam controller`: runs the operator until it is told to stop.
 
 mod logs;
+mod open_files;
 mod signals;
 
 use std::net::SocketAddr;
@@ -240,6 +241,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn start(arguments: &Arguments) -> Result<(), ControllerError> {
     logs::start(arguments.log_format)?;
+    let open_files = open_files::raise();
+    tracing::debug!(open_files, "as many files may be open");
     // One thread: the operator waits far more than it works, and a watch event that becomes a PUT on the thread
     // that read it waits for no other thread to wake up.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

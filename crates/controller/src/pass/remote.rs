@@ -87,13 +87,16 @@ pub(super) async fn on_target(
         let none = NoTarget::Management { secret: operator.targets.secret_of(cluster) };
         return without_target(operator, guard, cluster, none).await;
     }
-    let _turn = operator.targets.turn(target).await;
-    let failures = target.health.failures();
-    let work = Box::pin(super::on_target(operator, guard, cluster, target));
-    let done = tokio::time::timeout(PASS, work).await.unwrap_or_else(|_| {
-        target.health.failed(Error::Slow(PASS).to_string());
-        Err(Error::Slow(PASS))
-    });
+    let work = async {
+        let failures = target.health.failures();
+        let work = Box::pin(super::on_target(operator, guard, cluster, target));
+        let done = tokio::time::timeout(PASS, work).await.unwrap_or_else(|_| {
+            target.health.failed(Error::Slow(PASS).to_string());
+            Err(Error::Slow(PASS))
+        });
+        (done, failures)
+    };
+    let (done, failures) = operator.targets.in_turn(target, work).await;
     match (done, target.health.closed()) {
         (Err(error), Some((trouble, wait))) => {
             tracing::warn!(%error, "the target does not answer");

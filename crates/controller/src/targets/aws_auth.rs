@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::health::Health;
+use super::lanes::Lanes;
 use super::pace::Pace;
 use crate::error::words;
 use crate::watches::{Guard, TakeUpAgain};
@@ -56,6 +57,7 @@ pub(crate) struct AwsAuth {
     /// uid of the target's `kube-system`: which cluster it is.
     identity: OnceLock<String>,
     health: Arc<Health>,
+    lanes: Arc<Lanes>,
     changed: Box<dyn Fn() + Send + Sync>,
     /// Asks the watch to begin anew: its connection may be dead without a word.
     reopen: Notify,
@@ -76,6 +78,7 @@ impl AwsAuth {
         cluster: &ObjectRef<Guard<Cluster>>,
         client: Client,
         health: Arc<Health>,
+        lanes: Arc<Lanes>,
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         Self {
@@ -86,6 +89,7 @@ impl AwsAuth {
             news: AtomicU64::new(0),
             identity: OnceLock::new(),
             health,
+            lanes,
             changed: Box::new(changed),
             reopen: Notify::new(),
         }
@@ -181,28 +185,16 @@ impl AwsAuth {
 
     /// Lists, and then watches as long as it goes.
     async fn follow(&self) -> Broken {
-        let failed =
-            |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {}", words(error)));
-        if self.kind == TargetKind::Remote && self.identity().is_none() {
-            let namespaces: Api<Namespace> = Api::all(self.client.clone());
-            match namespaces.get_metadata(NAMESPACE).await {
-                Ok(namespace) => drop(namespace.metadata.uid.map(|uid| self.identity.set(uid))),
-                Err(error) => return failed("can't read namespace kube-system", &error),
-            }
-            if self.identity().is_none() {
-                return Broken::Unreachable("namespace kube-system has no uid".to_owned());
-            }
-        }
         let only = format!("metadata.name={NAME}");
-        let news_before = self.news.load(Ordering::SeqCst);
-        let list = match self.api().list(&ListParams::default().fields(&only)).await {
-            Ok(list) => list,
-            Err(error) => return failed("can't list ConfigMap aws-auth", &error),
+        let listing = self.list(&only);
+        let listed = match self.kind {
+            TargetKind::Local => listing.await,
+            TargetKind::Remote => self.lanes.begin_watch(&self.health, listing).await,
         };
-        let Some(mut version) = list.metadata.resource_version.filter(|version| !version.is_empty()) else {
-            return Broken::Unreachable("it lists ConfigMap aws-auth without a resourceVersion".to_owned());
+        let mut version = match listed {
+            Ok(version) => version,
+            Err(broken) => return broken,
         };
-        self.listed(list.items.into_iter().find(is_meant), news_before);
         if self.health.watched() {
             tracing::info!(cluster = self.cluster, "aws-auth is watched again");
         }
@@ -217,6 +209,31 @@ impl AwsAuth {
                 return Broken::Interrupted("the API server ended it at once".to_owned());
             }
         }
+    }
+
+    /// Reads which cluster it is, and `aws-auth`; gives the resourceVersion to watch from.
+    async fn list(&self, only: &str) -> Result<String, Broken> {
+        let failed =
+            |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {}", words(error)));
+        if self.kind == TargetKind::Remote && self.identity().is_none() {
+            let namespaces: Api<Namespace> = Api::all(self.client.clone());
+            match namespaces.get_metadata(NAMESPACE).await {
+                Ok(namespace) => drop(namespace.metadata.uid.map(|uid| self.identity.set(uid))),
+                Err(error) => return Err(failed("can't read namespace kube-system", &error)),
+            }
+            if self.identity().is_none() {
+                return Err(Broken::Unreachable("namespace kube-system has no uid".to_owned()));
+            }
+        }
+        let news_before = self.news.load(Ordering::SeqCst);
+        let list = self.api().list(&ListParams::default().fields(only)).await;
+        let list = list.map_err(|error| failed("can't list ConfigMap aws-auth", &error))?;
+        let Some(version) = list.metadata.resource_version.filter(|version| !version.is_empty()) else {
+            let why = "it lists ConfigMap aws-auth without a resourceVersion";
+            return Err(Broken::Unreachable(why.to_owned()));
+        };
+        self.listed(list.items.into_iter().find(is_meant), news_before);
+        Ok(version)
     }
 
     /// One watch from `version` on, until the API server ends it as it was asked to.

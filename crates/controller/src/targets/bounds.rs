@@ -20,6 +20,9 @@ use kube::{Client, Config};
 use serde_json::json;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use tower::ServiceExt;
+
+use super::pool::{self, Answer, Pool};
 
 /// How long a connection may take, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -67,7 +70,7 @@ pub(super) struct NoClient;
 
 /// A client for the server of a kubeconfig.
 pub(super) fn client(kubeconfig: &TargetKubeconfig) -> Result<Client, NoClient> {
-    let raw = Client::try_from(config(kubeconfig).ok_or(NoClient)?).map_err(|_| NoClient)?;
+    let raw = pool::pool(&config(kubeconfig).ok_or(NoClient)?).map_err(|_| NoClient)?;
     let credential: Arc<[u8]> = match &kubeconfig.credentials {
         Credentials::Token(token) if token.len() >= SHORTEST_CREDENTIAL => token.as_bytes().into(),
         // A key is never sent, so it can't come back.
@@ -75,7 +78,7 @@ pub(super) fn client(kubeconfig: &TargetKubeconfig) -> Result<Client, NoClient> 
     };
     let bounded = tower::service_fn(move |request: Request<Body>| {
         let (raw, credential) = (raw.clone(), credential.clone());
-        async move { send(&raw, credential, request).await }
+        async move { send(raw, credential, request).await }
     });
     Ok(Client::new(bounded, "default"))
 }
@@ -132,14 +135,15 @@ fn auth_info(credentials: &Credentials) -> Option<AuthInfo> {
 }
 
 async fn send(
-    raw: &Client,
+    raw: Pool,
     credential: Arc<[u8]>,
     request: Request<Body>,
 ) -> Result<Response<Bounded>, kube::Error> {
     let is_watch =
         request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
     let begun = Instant::now();
-    let response = timeout(FIRST_BYTE, raw.send(request)).await.map_err(|_| Refused::Silent)??;
+    let response = timeout(FIRST_BYTE, raw.oneshot(request)).await.map_err(|_| Refused::Silent)?;
+    let response = response.map_err(kube::Error::Service)?;
     let status = response.status();
     if !status.is_success() && !status.is_client_error() && !status.is_server_error() {
         return Err(Refused::Redirect(status.as_u16()).into());
@@ -159,10 +163,10 @@ async fn send(
     Ok(Response::from_parts(parts, Bounded::Whole(Some(whole.into()))))
 }
 
-async fn collect(mut body: Body, most: usize) -> Result<Vec<u8>, Refused> {
+async fn collect(mut body: Answer, most: usize) -> Result<Vec<u8>, Refused> {
     let mut whole = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let frame = frame.map_err(|error| Refused::Broken(Box::new(error)))?;
+        let frame = frame.map_err(Refused::Broken)?;
         if let Ok(data) = frame.into_data() {
             if whole.len() + data.len() > most {
                 return Err(Refused::Large(most));
@@ -210,7 +214,7 @@ pub(super) enum Bounded {
 
 /// What is left to a watch.
 pub(super) struct Watch {
-    body: Body,
+    body: Answer,
     end: Pin<Box<Sleep>>,
     /// Bytes since the last line break: one event.
     line: usize,
@@ -221,7 +225,7 @@ pub(super) struct Watch {
 }
 
 impl Bounded {
-    fn watch(body: Body, credential: Arc<[u8]>) -> Self {
+    fn watch(body: Answer, credential: Arc<[u8]>) -> Self {
         let end = Box::pin(tokio::time::sleep(WATCH));
         Self::Watch(Box::new(Watch { body, end, line: 0, total: 0, credential, tail: Vec::new() }))
     }
@@ -283,7 +287,13 @@ impl http_body::Body for Bounded {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::{BodyExt, Empty};
+
     use super::*;
+
+    fn empty() -> Answer {
+        Empty::new().map_err(|never| match never {}).boxed_unsync()
+    }
 
     #[test]
     fn a_refusal_is_told_in_few_plain_words_and_a_strange_page_not_at_all() {
@@ -306,9 +316,7 @@ mod tests {
     async fn a_credential_is_found_in_a_watch_however_it_is_cut() {
         let credential: Arc<[u8]> = b"SECRET-TOKEN".as_slice().into();
         for cut in 1..12 {
-            let Bounded::Watch(mut watch) = Bounded::watch(Body::empty(), credential.clone()) else {
-                panic!()
-            };
+            let Bounded::Watch(mut watch) = Bounded::watch(empty(), credential.clone()) else { panic!() };
             let (start, end) = credential.split_at(cut);
             watch.check(b"{}\n").unwrap();
             watch.check(start).unwrap();
@@ -318,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_and_a_watch_have_an_end() {
-        let watch = || match Bounded::watch(Body::empty(), [].into()) {
+        let watch = || match Bounded::watch(empty(), [].into()) {
             Bounded::Watch(watch) => watch,
             Bounded::Whole(_) => panic!(),
         };

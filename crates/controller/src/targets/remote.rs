@@ -12,10 +12,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::Api;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::aws_auth::AwsAuth;
 use super::health::{Health, Trouble};
+use super::lanes::Lanes;
 use super::{NoTarget, Spawn, Touched, bounds};
 use crate::target::{Access, Target};
 use crate::watches::Guard;
@@ -24,6 +26,8 @@ use crate::watches::Guard;
 const VALUE: &str = "value";
 /// How long the Secret is waited for.
 const ANSWER: Duration = Duration::from_secs(10);
+/// So many Secrets are read at a time: each takes a connection to the management cluster.
+const READS: usize = 16;
 /// How soon and how late it is read again while there is no target that answers: the longer that lasts, the less often.
 const SOONEST: Duration = Duration::from_secs(2);
 const LATEST: Duration = Duration::from_mins(1);
@@ -37,6 +41,8 @@ pub(super) struct Remote {
     elsewhere: BTreeMap<String, String>,
     touched: Touched,
     spawn: Spawn,
+    lanes: Arc<Lanes>,
+    reads: Semaphore,
     entries: Mutex<HashMap<Key, Entry>>,
 }
 
@@ -82,8 +88,10 @@ impl Remote {
         elsewhere: BTreeMap<String, String>,
         touched: Touched,
         spawn: Spawn,
+        lanes: Arc<Lanes>,
     ) -> Self {
-        Self { client, resync, elsewhere, touched, spawn, entries: Mutex::default() }
+        let reads = Semaphore::new(READS);
+        Self { client, resync, elsewhere, touched, spawn, lanes, reads, entries: Mutex::default() }
     }
 
     /// The target of a Cluster as it was last found.
@@ -143,7 +151,10 @@ impl Remote {
         let (namespace, name) = self.secret_of(cluster);
         let title = self.title(cluster);
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        // It is never closed.
+        let place = self.reads.acquire().await.ok();
         let read = tokio::time::timeout(ANSWER, secrets.get_opt(&name)).await;
+        drop(place);
         let now = Instant::now();
         let entry = |secret: Option<Version>, outcome: Result<Arc<Target>, NoTarget>| {
             let since =
@@ -205,7 +216,14 @@ impl Remote {
             drop(touched.send(touch.clone()));
         };
         let health = Arc::new(Health::default());
-        let aws_auth = AwsAuth::new(TargetKind::Remote, object, watching.clone(), health.clone(), touch);
+        let aws_auth = AwsAuth::new(
+            TargetKind::Remote,
+            object,
+            watching.clone(),
+            health.clone(),
+            self.lanes.clone(),
+            touch,
+        );
         let aws_auth = Arc::new(aws_auth);
         let (noted, watched) = (health.clone(), Arc::downgrade(&aws_auth));
         let client = bounds::noting(watching, move |why| {
