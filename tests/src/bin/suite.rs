@@ -13,9 +13,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 /// Programs that take longest: what starts first ends first.
-const LONG: [&str; 15] = [
+const LONG: [&str; 17] = [
     "login_by_operator",
     "kubeadm_control_plane_rollout",
+    "image_change",
+    "ten_control_planes",
     "remote_targets",
     "hostile_kubeconfigs",
     "backend_crd",
