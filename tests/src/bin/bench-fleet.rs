@@ -68,7 +68,7 @@ async fn main() -> Result<(), Anything> {
     println!("  watches being opened at most               {:8}", load.openings.most());
     fleet.print_management(mark, "written to the management cluster")?;
 
-    // Connections that are not used are closed after a minute and a half.
+    // What the start left to do is done, and connections that are not used are closed.
     tokio::time::sleep(Duration::from_secs(100)).await;
     let (mark, before, begun) = (plane.audit_mark()?, fleet.stand_ins.requests(), Instant::now());
     let at_rest = running.memory("VmRSS");
