@@ -62,9 +62,9 @@ async fn from_nothing_to_a_login_and_back_to_nothing() {
         kubeconfig: machine.control_plane().kubeconfig_path().to_owned(),
         folder: machine.folder().to_owned(),
     };
-    site.install_operator(&[]);
+    site.install_operator(&["replicas=0"]);
+    start_with_the_clock_back(&site);
     told("the operator is installed by its chart");
-    put_the_clock_back(&site);
     apply_resources(machine.control_plane(), &sts);
     site.condition("AwsAuthSynced", "True", "Synced");
     site.condition("AuthenticatorReady", "True", "RolledOut");
@@ -289,8 +289,9 @@ async fn five_hundred_logins_fit_into_the_memory(machine: &Machine, sts: &Sts, u
 }
 
 /// Starts the operator with its clock eight months behind: what it issues is old at once.
-fn put_the_clock_back(site: &Site) {
-    let behind = r#"[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--clock-ahead=-21600000"}]"#;
+fn start_with_the_clock_back(site: &Site) {
+    let behind = r#"[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--clock-ahead=-21600000"},
+        {"op":"replace","path":"/spec/replicas","value":2}]"#;
     site.kubectl(&["-n", "awsiam-system", "patch", "deployment", "awsiam", "--type=json", "-p", behind]);
     site.kubectl(&["-n", "awsiam-system", "rollout", "status", "deployment", "awsiam"]);
 }

@@ -48,9 +48,9 @@ pub(crate) async fn a_daemon_set_keeps_the_file(
     });
     assert!(site.said("AuthenticatorReady").starts_with("True RolledOut"));
     logs_in(machine, sts, users, site);
-    // Both take a while to come back; one wait does for both.
-    drop(Taken::from_the_authenticator(machine, site));
     shell(machine, &format!("rmdir {FILE}")).unwrap();
+    // The writer, which failed, waits for a while before it tries again; the port is taken meanwhile.
+    Taken::from_the_authenticator(machine, site).give_back(site);
     is_written(machine, site);
     site.condition("AuthenticatorReady", "True", "RolledOut");
     site.condition("ApiServerConfigured", "True", "Configured");

@@ -21,6 +21,8 @@ taken.listen()
 sys.stdin.read()
 ";
 
+const PODS: &str = "app.kubernetes.io/name=aws-iam-authenticator";
+
 /// Who has the port, until this is dropped.
 pub(crate) struct Taken(Child);
 
@@ -29,11 +31,16 @@ impl Taken {
     pub(crate) fn from_the_authenticator(machine: &Machine, site: &Site) -> Self {
         let mut python = machine.command(Path::new("python3"));
         let taken = Self(python.args(["-c", TAKE]).stdin(Stdio::piped()).spawn().unwrap());
-        let pods = "app.kubernetes.io/name=aws-iam-authenticator";
-        site.kubectl(&["-n", "kube-system", "delete", "pods", "-l", pods, "--wait=false"]);
+        site.kubectl(&["-n", "kube-system", "delete", "pods", "-l", PODS, "--wait=false"]);
         let said = site.condition("AuthenticatorReady", "False", "PortTaken");
         assert!(said.contains("node awsiam-node: ") && said.contains("address already in use"), "{said}");
         taken
+    }
+
+    /// Gives it back. New pods take it at once; the one that failed would wait longer and longer before it tries again.
+    pub(crate) fn give_back(self, site: &Site) {
+        drop(self);
+        site.kubectl(&["-n", "kube-system", "delete", "pods", "-l", PODS, "--wait=false"]);
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct ApiServerProbe {
 #[derive(Clone, Copy)]
 struct Answer {
     at: Instant,
-    /// Since when it has been the same.
+    /// Since when it has been the same, while the same was waited for.
     since: Instant,
     webhook: Webhook,
     /// The one that was waited for.
@@ -51,6 +51,11 @@ struct Answer {
 }
 
 impl Answer {
+    /// Whoever waits for another answer begins to wait now, however long this one has been given.
+    fn when_waiting_for(self, wanted: Webhook) -> Self {
+        if self.wanted == wanted { self } else { Self { wanted, since: Instant::now(), ..self } }
+    }
+
     fn is_fresh(&self, wanted: Webhook) -> bool {
         self.at.elapsed() < if self.webhook == wanted { FRESH } else { self.pause() }
     }
@@ -63,9 +68,9 @@ impl Answer {
 impl ApiServerProbe {
     /// What the API server does with AWS tokens; `wanted` is waited for.
     pub(super) async fn webhook(&self, client: &Client, wanted: Webhook) -> Result<Webhook, Error> {
-        let known = self.known();
+        let known = self.known().map(|answer| answer.when_waiting_for(wanted));
         if let Some(answer) = known.filter(|answer| answer.is_fresh(wanted)) {
-            self.keep(Answer { wanted, ..answer });
+            self.keep(answer);
             return Ok(answer.webhook);
         }
         let (webhook, at) = (ask(client).await?, Instant::now());
@@ -224,5 +229,21 @@ async fn record(operator: &Operator, cluster: &Cluster, chosen: Rollout) -> Resu
             tracing::info!(cluster = name, rollout = ?chosen, "chose how the API server is set up");
             set
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_was_right_for_days_is_asked_for_again_soon_once_another_is_wanted() {
+        let now = Instant::now();
+        let answer = Answer { at: now, since: now, webhook: Webhook::Asked, wanted: Webhook::Asked };
+        tokio::time::advance(Duration::from_hours(48)).await;
+        let answer = answer.when_waiting_for(Webhook::Absent);
+        assert_eq!(answer.pause(), SOONEST);
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(answer.when_waiting_for(Webhook::Absent).pause(), Duration::from_secs(10));
     }
 }
