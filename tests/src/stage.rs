@@ -79,6 +79,7 @@ pub async fn install_with(
     let rights: Vec<&str> =
         manifests.split("\n---").filter(|document| !document.contains("kind: Deployment")).collect();
     apply(plane, &rights.join("\n---"))?;
+    crate::rights::granted(plane.folder(), &manifests)?;
     let crds: Api<
         k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     > = Api::all(plane.client());

@@ -8,6 +8,9 @@
     reason = "a test may"
 )]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
 use awsiam_tests::versions::{Versions, never_lost};
@@ -148,4 +151,91 @@ async fn status_is_current(stage: &Stage) -> bool {
     status.observed_generation == cluster.metadata.generation
         && seen == config.metadata.generation
         && config.status.unwrap_or_default().observed_generation == config.metadata.generation
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_thirty_restarts_in_a_row_under_change_all_is_there_once_and_nothing_is_written_at_rest() {
+    const RESTARTS: u64 = 30;
+    let stage = Stage::set().await;
+    let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
+    let log = stage.plane.folder().join("restarted-operators.log");
+    let cluster = format!("{}/{CLUSTER}", stage.namespace);
+    let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
+    stage.make_aws_auth(&[("mapRoles", NODE)]).await;
+    stage.config("team", &[("Dev", "dev-0", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let watching = Versions::follow(stage.config_maps());
+
+    let restarted = AtomicBool::new(false);
+    let restarts = async {
+        let mut worked = 0;
+        for number in 0..RESTARTS {
+            let before = stage.text("mapRoles").await;
+            let mut operator = Process::start(&kubeconfig, &cluster, &[], &log).unwrap();
+            // Lives of any length, from one that ends before its first request to one of several passes.
+            tokio::time::sleep(Duration::from_millis(20 + number * 53 % 400)).await;
+            if number % 3 == 0 {
+                let (status, _) = tokio::task::block_in_place(|| operator.terminate()).unwrap();
+                // One that had not come to listen for signals yet ends by the signal.
+                assert!(status.code().is_none_or(|code| code == 0), "{status}");
+            } else {
+                operator.kill();
+            }
+            worked += u32::from(dev(&stage.text("mapRoles").await) != dev(&before));
+        }
+        restarted.store(true, Ordering::SeqCst);
+        worked
+    };
+    let changes = async {
+        let mut change = 0;
+        while !restarted.load(Ordering::SeqCst) {
+            change += 1;
+            stage.config("team", &[("Dev", &format!("dev-{change}"), &[])]).await;
+            let foreign = foreign_item(change);
+            stage
+                .edit_aws_auth("somebody", |config_map| {
+                    let text = config_map.data.get_or_insert_default().entry("mapRoles".into()).or_default();
+                    text.push_str(&foreign);
+                })
+                .await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        change
+    };
+    let (worked, changes) = tokio::join!(restarts, changes);
+    assert!(worked >= 5, "only {worked} of {RESTARTS} lived long enough to write");
+
+    let last = Process::start(&kubeconfig, &cluster, &[], &log).unwrap();
+    let text = stage.text_gets("mapRoles", &format!("username: dev-{changes}\n")).await;
+    stage.condition("Ready", "True", "Ready").await;
+    assert_eq!(text.matches("username: dev-").count(), 1, "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains("# edit")).count(), changes, "{text}");
+    let written_in = async |span: Duration| {
+        let mark = stage.plane.audit_mark().unwrap();
+        tokio::time::sleep(span).await;
+        let events = stage.plane.audit_events_since(mark).unwrap();
+        events.into_iter().filter(|event| event.user == user && event.is_write()).collect::<Vec<_>>()
+    };
+    // A status is written at most once a second, so the last ones come late.
+    stage
+        .eventually("the statuses to be written", async || {
+            let written = written_in(Duration::from_secs(2)).await;
+            if written.is_empty() { Ok(()) } else { Err(format!("{written:#?}")) }
+        })
+        .await;
+    assert!(status_is_current(&stage).await);
+    // Two rounds of --resync and more.
+    let written = written_in(Duration::from_secs(5)).await;
+    assert!(written.is_empty(), "{written:#?}");
+    // It was there all the time.
+    stage.config("team", &[("Dev", "dev-at-last", &[])]).await;
+    stage.text_gets("mapRoles", "username: dev-at-last\n").await;
+    last.kill();
+    let known = never_lost(&watching.all().await, |arn| arn.contains("/foreign-") || arn.contains("/nodes"));
+    assert_eq!(known.len(), changes + 1);
+}
+
+/// The username that our entry has.
+fn dev(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.trim().strip_prefix("username: dev-"))
 }

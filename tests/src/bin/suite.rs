@@ -1,5 +1,6 @@
 //! Runs the test programs that `cargo test --no-run --message-format=json-render-diagnostics` names, several at a time: most of them wait
 //! for servers most of the time. The output of each is printed whole when it ends, those that fail once more at the end.
+//! Then what the chart grants is compared with what the operator asked for in all of them.
 //!
 //! Argument: the file with cargo's messages. `TEST_JOBS`: how many run at a time (2).
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use awsiam_tests::rights;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -85,6 +87,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     waiting.sort_by_key(|program| LONG.iter().position(|long| *long == program.name).unwrap_or(LONG.len()));
 
     let started = Instant::now();
+    let audit = tempfile::tempdir()?;
     let mut all = Vec::new();
     let mut running = JoinSet::new();
     let mut machine_taken = false;
@@ -95,7 +98,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         {
             let program = waiting.remove(next);
             machine_taken |= is_on_the_machine(&program);
-            running.spawn_blocking(move || run(program));
+            let audit = audit.path().to_owned();
+            running.spawn_blocking(move || run(program, &audit));
         }
         let Some(ended) = running.join_next().await else { break };
         let ended = ended?;
@@ -104,11 +108,29 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         all.push(ended);
     }
     for program in alone {
-        let ended = run(program);
+        let ended = run(program, audit.path());
         ended.print();
         all.push(ended);
     }
-    Ok(summary(&all, started.elapsed()))
+    let code = summary(&all, started.elapsed());
+    Ok(if rights_are_used(audit.path())? { code } else { ExitCode::FAILURE })
+}
+
+/// Whether every right of the chart was used, and none was missing; says so.
+fn rights_are_used(audit: &Path) -> std::io::Result<bool> {
+    let found = rights::compare(audit)?;
+    println!(
+        "the operator's {} requests used {} rights of the chart",
+        found.requests,
+        found.granted - found.unused.len()
+    );
+    for unused in &found.unused {
+        println!("the chart grants, and no test uses: {unused}");
+    }
+    for refused in &found.refused {
+        println!("the operator asked for, and the chart never grants: {refused}");
+    }
+    Ok(found.unused.is_empty() && found.refused.is_empty())
 }
 
 fn is_on_the_machine(program: &Program) -> bool {
@@ -134,9 +156,11 @@ fn programs(messages: &str) -> Result<Vec<Program>, Box<dyn Error>> {
     Ok(programs)
 }
 
-fn run(program: Program) -> Ended {
+fn run(program: Program, audit: &Path) -> Ended {
     let started = Instant::now();
-    let output = Command::new(&program.executable).current_dir(&program.folder).stdin(Stdio::null()).output();
+    let mut command = Command::new(&program.executable);
+    command.env(rights::FOLDER, audit).current_dir(&program.folder).stdin(Stdio::null());
+    let output = command.output();
     Ended { program, took: started.elapsed(), output }
 }
 

@@ -54,6 +54,11 @@ pub struct AuditEvent {
 }
 
 impl AuditEvent {
+    /// One line; none where it isn't whole.
+    pub(crate) fn read(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Line>(line).ok().map(Self::from)
+    }
+
     /// Whether the request was of a kind that changes objects (whatever the answer was).
     #[must_use]
     pub fn is_write(&self) -> bool {

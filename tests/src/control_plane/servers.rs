@@ -18,6 +18,7 @@ use super::kubeconfig::{self, Credentials, Server};
 use super::place::Place;
 use super::supervised::Program;
 use super::{ControlPlaneError, Options, audit};
+use crate::rights;
 
 /// Below Linux's range for outgoing connections (32768 up), so that nobody takes our port by chance while the API
 /// server is stopped.
@@ -195,7 +196,7 @@ impl Servers {
     }
 
     pub(super) fn audit_log(&self) -> PathBuf {
-        self.site.path("audit.log")
+        self.site.audit_log()
     }
 }
 
@@ -211,6 +212,11 @@ impl Site {
 
     fn admin_kubeconfig(&self) -> PathBuf {
         self.path("admin.kubeconfig")
+    }
+
+    /// In our folder, or where it outlives us.
+    fn audit_log(&self) -> PathBuf {
+        rights::audit_log(&self.folder).unwrap_or_else(|| self.path("audit.log"))
     }
 
     fn run(&self, name: &str, arguments: &[String]) -> Result<Program, ControlPlaneError> {
@@ -292,7 +298,7 @@ impl Site {
         arguments.extend(self.place.api_server_arguments());
         if self.options.audit {
             arguments.push(self.flag("audit-policy-file", "audit-policy.yaml"));
-            arguments.push(self.flag("audit-log-path", "audit.log"));
+            arguments.push(format!("--audit-log-path={}", self.audit_log().display()));
             // An event is in the log before its client has the answer.
             arguments.push("--audit-log-mode=blocking".to_owned());
         }
