@@ -54,7 +54,9 @@ pub(crate) async fn reconcile(
         generation = guard.meta().generation.unwrap_or_default(),
     );
     let _under_way = operator.options.health.begins(named(guard.as_ref()));
+    let begun = Instant::now();
     let result = caught(Box::pin(pass(&guard, &operator)).instrument(span)).await;
+    operator.options.metrics.took(begun.elapsed());
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
         Err(error) => {
@@ -427,6 +429,7 @@ impl Operator {
     /// Reports what a pass found; written in the background.
     pub(crate) fn report(&self, guard: &Arc<DeserializeGuard<Cluster>>, pass: PassReport) {
         self.options.health.looked_at(&named(guard.as_ref()));
+        self.options.metrics.ended(guard.as_ref(), &pass);
         self.reporter.send(Report { cluster: guard.clone(), pass });
     }
 
