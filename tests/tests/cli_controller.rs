@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage};
+use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
+use serde_json::Value;
 
 /// How long the process may take to end after a signal.
 const END: Duration = Duration::from_secs(5);
@@ -64,6 +65,12 @@ async fn start(stage: &Stage, words: &[&str]) -> Process {
     Process { child, log, reader: Some(reader) }
 }
 
+/// The lines of a log that tell of a write of `aws-auth`.
+fn writes(log: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["message"] == "wrote aws-auth").collect()
+}
+
 impl Process {
     fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
@@ -93,15 +100,26 @@ async fn it_does_its_work_and_exits_with_0_when_told_to_stop() {
     for signal in ["-TERM", "-INT"] {
         let mut process = start(&stage, &["--resync=2s"]).await;
         stage.condition("AwsAuthSynced", "True", "Synced").await;
-        stage.edit_aws_auth("somebody", |c| drop(c.data.as_mut().unwrap().remove("mapRoles"))).await;
+        let empty = || ("mapRoles".to_owned(), "[]\n".to_owned());
+        stage.edit_aws_auth("somebody", |c| c.data.as_mut().unwrap().extend([empty()])).await;
         stage.text_gets("mapRoles", "role/Dev").await;
         process.signal(signal);
         let (status, log) = process.ended().await;
         assert_eq!(status.code(), Some(0), "{log}");
         for line in log.lines() {
-            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         }
         assert!(log.contains("\"message\":\"starting\"") && log.contains("\"arn\":\"arn:aws:iam::"), "{log}");
+        let repaired = format!("mapRoles {}", role_arn("Dev"));
+        let says_who =
+            |line: &Value| line["undone_by"] == "somebody" && line["repaired"] == repaired.as_str();
+        assert_eq!(writes(&log).iter().filter(|line| says_who(line)).count(), 1, "{log}");
+        if signal == "-TERM" {
+            let first = &writes(&log)[0];
+            assert_eq!((&first["added"], &first["configs"]), (&repaired.into(), &"team".into()), "{log}");
+            assert_eq!(first["span"]["cluster"], format!("{}/{CLUSTER}", stage.namespace), "{log}");
+            assert!(first["removed"].is_null() && first["resource_version"].is_string(), "{log}");
+        }
     }
     let by_us = |event: &awsiam_tests::control_plane::AuditEvent| event.user_agent.starts_with("awsiam/");
     assert!(stage.plane.audit_events().unwrap().iter().any(by_us));
