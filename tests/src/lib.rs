@@ -12,6 +12,7 @@ pub mod login;
 pub mod machine;
 pub mod oracle;
 pub mod process;
+pub mod secrets;
 pub mod site;
 pub mod stage;
 pub mod stand_in;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use awsiam_tests::secrets::Secrets;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
 use serde_json::Value;
 
@@ -25,6 +26,7 @@ struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+    secrets: Secrets,
 }
 
 impl Drop for Process {
@@ -45,6 +47,7 @@ fn program() -> PathBuf {
 
 async fn start(stage: &Stage, words: &[&str]) -> Process {
     let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
+    let secrets = Secrets::of(&kubeconfig);
     let mut child = Command::new(program())
         .arg("controller")
         .arg(format!("--local-cluster={}/{CLUSTER}", stage.namespace))
@@ -62,7 +65,7 @@ async fn start(stage: &Stage, words: &[&str]) -> Process {
     let reader = std::thread::spawn(move || {
         stderr.lines().map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &(line + "\n"));
     });
-    Process { child, log, reader: Some(reader) }
+    Process { child, log, reader: Some(reader), secrets }
 }
 
 /// The lines of a log that tell of a write of `aws-auth`.
@@ -88,7 +91,9 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         self.reader.take().unwrap().join().unwrap();
-        (status, self.log.lock().unwrap().clone())
+        let log = self.log.lock().unwrap().clone();
+        assert_eq!(self.secrets.line_in(&log), None, "a key or a token stands in the log");
+        (status, log)
     }
 }
 
