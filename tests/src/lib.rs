@@ -13,6 +13,7 @@ pub mod machine;
 pub mod oracle;
 pub mod process;
 pub mod rights;
+pub mod secrets;
 pub mod site;
 pub mod stage;
 pub mod stand_in;

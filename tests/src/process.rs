@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::secrets::Secrets;
+
 /// The binary `awsiam` beside the test program that runs.
 ///
 /// # Panics
@@ -31,8 +33,12 @@ pub fn image_binary() -> PathBuf {
     path
 }
 
-/// A running `awsiam controller`; killed when it goes out of scope.
-pub struct Process(Child);
+/// A running `awsiam controller`; killed when it goes out of scope, and then its log is searched for secrets.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    secrets: Secrets,
+}
 
 impl Process {
     /// Starts it for a local Cluster, with more arguments. Its log goes to `log`.
@@ -40,7 +46,8 @@ impl Process {
     /// # Errors
     /// When it can't be started.
     pub fn start(kubeconfig: &Path, cluster: &str, more: &[&str], log: &Path) -> std::io::Result<Self> {
-        let log = std::fs::File::options().create(true).append(true).open(log)?;
+        let (name, secrets) = (log, Secrets::of(kubeconfig));
+        let log = std::fs::File::options().create(true).append(true).open(name)?;
         let mut command = Command::new(binary());
         command
             .args([
@@ -58,13 +65,13 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        Ok(Self(command.spawn()?))
+        Ok(Self { child: command.spawn()?, log: name.to_owned(), secrets })
     }
 
     /// Its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 
     /// SIGSTOP: it is there, and does nothing until [`Process::wake`].
@@ -88,11 +95,11 @@ impl Process {
     /// # Errors
     /// When it can't be asked.
     pub fn ended(&mut self) -> std::io::Result<Option<ExitStatus>> {
-        self.0.try_wait()
+        self.child.try_wait()
     }
 
     fn signal(&self, signal: &str) -> std::io::Result<()> {
-        Command::new("kill").args([signal, &self.0.id().to_string()]).status().map(drop)
+        Command::new("kill").args([signal, &self.child.id().to_string()]).status().map(drop)
     }
 
     /// SIGKILL, on the spot.
@@ -108,7 +115,7 @@ impl Process {
         let asked = Instant::now();
         self.signal("-TERM")?;
         loop {
-            if let Some(status) = self.0.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 return Ok((status, asked.elapsed()));
             }
             if asked.elapsed() > Duration::from_secs(10) {
@@ -120,13 +127,21 @@ impl Process {
 
     fn end(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.end();
+        // A test that failed already has its own words, and a folder that is gone has no log any more.
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let line = self.secrets.line_in(&String::from_utf8_lossy(&log));
+        assert!(
+            line.is_none() || std::thread::panicking(),
+            "a key or a token stands in line {line:?} of the operator's log {}",
+            self.log.display()
+        );
     }
 }

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage};
+use awsiam_tests::secrets::Secrets;
+use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
+use serde_json::Value;
 
 /// How long the process may take to end after a signal.
 const END: Duration = Duration::from_secs(5);
@@ -24,6 +26,7 @@ struct Process {
     child: Child,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
+    secrets: Secrets,
 }
 
 impl Drop for Process {
@@ -44,6 +47,7 @@ fn program() -> PathBuf {
 
 async fn start(stage: &Stage, words: &[&str]) -> Process {
     let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
+    let secrets = Secrets::of(&kubeconfig);
     let mut child = Command::new(program())
         .arg("controller")
         .arg(format!("--local-cluster={}/{CLUSTER}", stage.namespace))
@@ -61,7 +65,13 @@ async fn start(stage: &Stage, words: &[&str]) -> Process {
     let reader = std::thread::spawn(move || {
         stderr.lines().map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &(line + "\n"));
     });
-    Process { child, log, reader: Some(reader) }
+    Process { child, log, reader: Some(reader), secrets }
+}
+
+/// The lines of a log that tell of a write of `aws-auth`.
+fn writes(log: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["message"] == "wrote aws-auth").collect()
 }
 
 impl Process {
@@ -81,7 +91,9 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         self.reader.take().unwrap().join().unwrap();
-        (status, self.log.lock().unwrap().clone())
+        let log = self.log.lock().unwrap().clone();
+        assert_eq!(self.secrets.line_in(&log), None, "a key or a token stands in the log");
+        (status, log)
     }
 }
 
@@ -93,15 +105,26 @@ async fn it_does_its_work_and_exits_with_0_when_told_to_stop() {
     for signal in ["-TERM", "-INT"] {
         let mut process = start(&stage, &["--resync=2s"]).await;
         stage.condition("AwsAuthSynced", "True", "Synced").await;
-        stage.edit_aws_auth("somebody", |c| drop(c.data.as_mut().unwrap().remove("mapRoles"))).await;
+        let empty = || ("mapRoles".to_owned(), "[]\n".to_owned());
+        stage.edit_aws_auth("somebody", |c| c.data.as_mut().unwrap().extend([empty()])).await;
         stage.text_gets("mapRoles", "role/Dev").await;
         process.signal(signal);
         let (status, log) = process.ended().await;
         assert_eq!(status.code(), Some(0), "{log}");
         for line in log.lines() {
-            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         }
         assert!(log.contains("\"message\":\"starting\"") && log.contains("\"arn\":\"arn:aws:iam::"), "{log}");
+        let repaired = format!("mapRoles {}", role_arn("Dev"));
+        let says_who =
+            |line: &Value| line["undone_by"] == "somebody" && line["repaired"] == repaired.as_str();
+        assert_eq!(writes(&log).iter().filter(|line| says_who(line)).count(), 1, "{log}");
+        if signal == "-TERM" {
+            let first = &writes(&log)[0];
+            assert_eq!((&first["added"], &first["configs"]), (&repaired.into(), &"team".into()), "{log}");
+            assert_eq!(first["span"]["cluster"], format!("{}/{CLUSTER}", stage.namespace), "{log}");
+            assert!(first["removed"].is_null() && first["resource_version"].is_string(), "{log}");
+        }
     }
     let by_us = |event: &awsiam_tests::control_plane::AuditEvent| event.user_agent.starts_with("awsiam/");
     assert!(stage.plane.audit_events().unwrap().iter().any(by_us));

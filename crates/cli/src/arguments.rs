@@ -29,7 +29,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Controller(controller::Arguments),
+    Controller(Box<controller::Arguments>),
     Crd(crd::Arguments),
     Validate(validate::Arguments),
     Render(render::Arguments),

@@ -70,9 +70,13 @@ pub(crate) async fn carry_out(
         if let Err(error) = image_change::end_if_begun(operator, cluster, planned.pause).await {
             tracing::warn!(%error, "can't say that the image is not ours to change any more");
         }
+        operator.options.metrics.certificates(cluster, None);
         return external(operator, target, cluster, settings, planned.pause).await;
     }
     let wish = wish(planned);
+    if wish == Wish::Remove {
+        operator.options.metrics.certificates(cluster, None);
+    }
     match Box::pin(daemon_set_mode(operator, target, cluster, settings, wish, planned)).await {
         Ok(said) => said,
         Err(error) => vec![conditions::failed(&error)],
@@ -183,7 +187,9 @@ async fn run(
     let mut said = Vec::new();
     let loaded = readiness(seen);
     let is_ready = matches!(loaded, Readiness::Ready { .. });
-    match certificates::keep(operator, target, cluster, seen, now, pause).await? {
+    let kept = certificates::keep(operator, target, cluster, seen, now, pause).await?;
+    operator.options.metrics.certificates(cluster, kept.until());
+    match kept {
         certificates::Kept::Good(certificates) => {
             let change = image_change::of(operator, cluster, seen, &wanted, runs(seen), pause);
             facts.image = change.image();

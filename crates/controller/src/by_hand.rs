@@ -27,7 +27,7 @@ use crate::observe;
 pub async fn put(client: &Client, seen: Option<&ConfigMap>, content: &Content) -> Result<ConfigMap, Error> {
     let history = History::new(client.clone());
     // Records are the operator's, whoever writes them: a second field manager would leave its keys in them.
-    let recorder = Gateway::new(None, None);
+    let recorder = Gateway::unbound();
     if let Some(seen) = seen {
         let writer = observe::last_writer(seen).unwrap_or_default();
         history.record(&recorder, seen, writer, None).await?;

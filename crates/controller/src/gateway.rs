@@ -18,6 +18,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::lease::Term;
+use crate::metrics::Metrics;
+use crate::options::Options;
 
 /// How long a write may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -31,20 +33,32 @@ pub struct Gateway {
     left: Option<AtomicU64>,
     /// Until when this process may write.
     term: Option<Arc<Term>>,
+    /// Where writes are counted.
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Gateway {
-    /// A gateway that lets writes pass as long as `term` goes on; `hang_after_writes` is for tests, see
-    /// [`crate::Options`].
+    /// The operator's: it lets writes pass as long as the term of these options goes on, and counts them.
     #[must_use]
-    pub fn new(hang_after_writes: Option<u64>, term: Option<Arc<Term>>) -> Self {
-        Self { manager: FIELD_MANAGER, left: hang_after_writes.map(AtomicU64::new), term }
+    pub fn new(options: &Options) -> Self {
+        Self {
+            manager: FIELD_MANAGER,
+            left: options.hang_after_writes.map(AtomicU64::new),
+            term: options.term.clone(),
+            metrics: Some(options.metrics.clone()),
+        }
+    }
+
+    /// One with the operator's name, for what an administrator does in its stead.
+    #[must_use]
+    pub fn unbound() -> Self {
+        Self { manager: FIELD_MANAGER, left: None, term: None, metrics: None }
     }
 
     /// The gateway of an administrator at the command line, whose writes the operator tells from its own.
     #[must_use]
     pub fn by_hand() -> Self {
-        Self { manager: COMMAND_LINE_MANAGER, left: None, term: None }
+        Self { manager: COMMAND_LINE_MANAGER, ..Self::unbound() }
     }
 
     /// Lets a write pass; what writes otherwise than through this type (Events) asks here first.
@@ -63,19 +77,24 @@ impl Gateway {
         if may_write { Ok(()) } else { Err(Error::NotLeading) }
     }
 
-    /// Sends one write. A server that does not answer is no longer waited for after [`ANSWER`]; whether it
-    /// wrote is found out by the next pass.
+    /// Sends one write to an object of this kind. A server that does not answer is no longer waited for after [`ANSWER`];
+    /// whether it wrote is found out by the next pass.
     async fn send<T>(
         &self,
         action: &'static str,
+        kind: &str,
         what: String,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, Error> {
         self.admit().await?;
-        match tokio::time::timeout(ANSWER, call).await {
+        let written = match tokio::time::timeout(ANSWER, call).await {
             Ok(answer) => answer.map_err(Error::write(action, what)),
             Err(_) => Err(Error::NoAnswer { action, what }),
+        };
+        if let Some(metrics) = &self.metrics {
+            metrics.wrote(kind, &written);
         }
+        written
     }
 
     /// Replaces `aws-auth`, conditionally on the resourceVersion in `config_map`.
@@ -85,7 +104,8 @@ impl Gateway {
     pub(crate) async fn replace(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
         let (api, name) = config_maps(client, config_map);
         let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
-        self.send("update", format!("ConfigMap {name}"), api.replace(&name, &params, config_map)).await
+        self.send("update", "ConfigMap", format!("ConfigMap {name}"), api.replace(&name, &params, config_map))
+            .await
     }
 
     /// Makes `aws-auth` where there is none; AlreadyExists means that somebody else was faster.
@@ -95,7 +115,7 @@ impl Gateway {
     pub(crate) async fn create(&self, client: Client, config_map: &ConfigMap) -> Result<ConfigMap, Error> {
         let (api, name) = config_maps(client, config_map);
         let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
-        self.send("create", format!("ConfigMap {name}"), api.create(&params, config_map)).await
+        self.send("create", "ConfigMap", format!("ConfigMap {name}"), api.create(&params, config_map)).await
     }
 
     /// Makes an IAMIdentityMapping, by a plain POST; AlreadyExists means that somebody else was faster.
@@ -108,7 +128,13 @@ impl Gateway {
         object: &DynamicObject,
     ) -> Result<DynamicObject, Error> {
         let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
-        self.send("create", mapping(object.metadata.name.as_deref()), api.create(&params, object)).await
+        self.send(
+            "create",
+            IDENTITY_MAPPING_KIND,
+            mapping(object.metadata.name.as_deref()),
+            api.create(&params, object),
+        )
+        .await
     }
 
     /// Replaces an IAMIdentityMapping, conditionally on the uid and resourceVersion in `object`.
@@ -123,7 +149,7 @@ impl Gateway {
         let name = object.metadata.name.as_deref();
         let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
         let replace = api.replace(name.unwrap_or_default(), &params, object);
-        self.send("update", mapping(name), replace).await
+        self.send("update", IDENTITY_MAPPING_KIND, mapping(name), replace).await
     }
 
     /// Deletes the version of an IAMIdentityMapping that was read, and no other. One that is gone already is no
@@ -142,7 +168,7 @@ impl Gateway {
         };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let delete = api.delete(&deletion.name, &params);
-        match self.send("delete", mapping(Some(&deletion.name)), delete).await {
+        match self.send("delete", IDENTITY_MAPPING_KIND, mapping(Some(&deletion.name)), delete).await {
             Err(error) if is_gone(&error) => Ok(None),
             deleted => {
                 let left = deleted?.left();
@@ -165,10 +191,13 @@ impl Gateway {
         K: Resource + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        let what = format!("{kind} {name}");
         let params = PatchParams::apply(self.manager).force();
         // Nobody looks at the answer: its metadata is enough.
-        self.send("apply", what, api.patch_metadata(name, &params, &Patch::Apply(object))).await.map(drop)
+        self.send("apply", &kind, what, api.patch_metadata(name, &params, &Patch::Apply(object)))
+            .await
+            .map(drop)
     }
 
     /// Applies an object that is to be new, without taking over fields that another manager has just set.
@@ -185,9 +214,10 @@ impl Gateway {
         K: Resource + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        let what = format!("{kind} {name}");
         let params = PatchParams::apply(self.manager);
-        self.send("make", what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
+        self.send("make", &kind, what, api.patch(name, &params, &Patch::Apply(object))).await.map(drop)
     }
 
     /// Replaces an object of a kind that is not ours, conditionally on the resourceVersion in it.
@@ -203,7 +233,7 @@ impl Gateway {
         let kind = object.types.as_ref().map_or_else(String::new, |types| types.kind.clone());
         let what = format!("{kind} {}/{name}", object.metadata.namespace.as_deref().unwrap_or_default());
         let params = PostParams { field_manager: Some(self.manager.to_owned()), ..PostParams::default() };
-        self.send("update", what, api.replace(&name, &params, object)).await.map(drop)
+        self.send("update", &kind, what, api.replace(&name, &params, object)).await.map(drop)
     }
 
     /// Deletes the object that was read, and no other of its name. One that is gone already is no error.
@@ -215,10 +245,11 @@ impl Gateway {
         K: Resource + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
-        let what = format!("{} {name}", K::kind(&K::DynamicType::default()));
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        let what = format!("{kind} {name}");
         let preconditions = Preconditions { uid: read.uid.clone(), resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        match self.send("delete", what, api.delete(name, &params)).await {
+        match self.send("delete", &kind, what, api.delete(name, &params)).await {
             Err(error) if is_gone(&error) => Ok(()),
             deleted => deleted.map(drop),
         }
@@ -241,8 +272,9 @@ impl Gateway {
     {
         let patch = serde_json::json!({"metadata": {"annotations": {annotation: value}}});
         let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
-        let what = format!("an annotation of {} {name}", K::kind(&K::DynamicType::default()));
-        self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        let what = format!("an annotation of {kind} {name}");
+        self.send("set", &kind, what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
     /// Sets one annotation, conditionally on the resourceVersion of the object.
@@ -265,8 +297,9 @@ impl Gateway {
             "metadata": {"resourceVersion": resource_version, "annotations": {annotation: value}},
         });
         let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
-        let what = format!("an annotation of {} {name}", K::kind(&K::DynamicType::default()));
-        self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        let what = format!("an annotation of {kind} {name}");
+        self.send("set", &kind, what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 
     /// Applies the status of an object, by server-side apply on the subresource.
@@ -289,9 +322,12 @@ impl Gateway {
             "kind": K::kind(&dynamic),
             "status": status,
         });
+        let kind = format!("{}/status", K::kind(&dynamic));
         let what = format!("status of {} {name}", K::kind(&dynamic));
         let params = PatchParams::apply(self.manager).force();
-        self.send("apply", what, api.patch_status(name, &params, &Patch::Apply(&patch))).await.map(drop)
+        self.send("apply", &kind, what, api.patch_status(name, &params, &Patch::Apply(&patch)))
+            .await
+            .map(drop)
     }
 
     /// Sets the finalizers of an object, conditionally on its resourceVersion.
@@ -312,8 +348,9 @@ impl Gateway {
         let patch =
             serde_json::json!({"metadata": {"resourceVersion": resource_version, "finalizers": finalizers}});
         let params = PatchParams { field_manager: Some(self.manager.to_owned()), ..PatchParams::default() };
-        let what = format!("the finalizers of {} {name}", K::kind(&K::DynamicType::default()));
-        self.send("set", what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        let what = format!("the finalizers of {kind} {name}");
+        self.send("set", &kind, what, api.patch(name, &params, &Patch::Merge(&patch))).await.map(drop)
     }
 }
 
@@ -354,8 +391,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_written_before_or_after_the_term() {
         let term = Arc::new(Term::ended());
-        let gateway = Gateway::new(None, Some(term.clone()));
-        let sent = || gateway.send("update", "it".to_owned(), async { Ok(()) });
+        let gateway = Gateway::new(&Options { term: Some(term.clone()), ..Options::default() });
+        let sent = || gateway.send("update", "ConfigMap", "it".to_owned(), async { Ok(()) });
         assert!(matches!(sent().await, Err(Error::NotLeading)));
         term.lasts_until(tokio::time::Instant::now() + Duration::from_mins(1));
         assert!(sent().await.is_ok());

@@ -66,6 +66,13 @@ impl Health {
         UnderWay { health: self.clone(), number }
     }
 
+    /// How many passes are under way, and since when the oldest one is.
+    pub(crate) fn under_way(&self) -> (usize, Duration) {
+        let (state, now) = (self.state(), Instant::now());
+        let ages = state.under_way.values().map(|(_, since)| now.saturating_duration_since(*since));
+        (state.under_way.len(), ages.max().unwrap_or_default())
+    }
+
     /// A pass over a Cluster has come to an end at which something can be said of it, or nothing need be.
     pub(crate) fn looked_at(&self, cluster: &str) {
         if let Some(awaited) = &mut self.state().awaited {

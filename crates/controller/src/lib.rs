@@ -15,6 +15,7 @@ pub mod health;
 pub mod history;
 mod identity_mappings;
 mod lease;
+pub mod metrics;
 pub mod observe;
 mod operator;
 pub mod options;

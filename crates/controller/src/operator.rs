@@ -145,6 +145,7 @@ fn touching(target: &Arc<Target>) -> impl Fn() + Clone + Send + 'static {
 /// # Errors
 /// [`StartError`] when it can't find out who it is.
 pub async fn run(client: Client, options: Options, stop: CancellationToken) -> Result<(), StartError> {
+    options.metrics.leads(options.term.clone());
     let gate = CrdGate::new();
     let background = TaskTracker::new();
     let forever = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
@@ -161,15 +162,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         Box::pin(async move { gate.watch(client).await })
     });
     if let Some(target) = targets.local().cloned() {
-        // Read ahead, beside the rest of the start; a pass that finds nothing reads again.
-        forever(Box::pin(async move { drop(target.history.records().await) }));
-    }
-    if let Some(target) = targets.local().cloned() {
-        forever(Box::pin(async move {
-            if target.identity_mappings.look().await == Some(true) {
-                target.touched();
-            }
-        }));
+        forever(Box::pin(read_ahead(target)));
     }
     let Some(management) = stop.run_until_cancelled(management(&client)).await else { return Ok(()) };
     let management = management?;
@@ -199,8 +192,12 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let configs_listed = watch::Sender::new(false);
     let (configs, config_changes) = watches::configs(client.clone(), &namespaces, configs_listed.clone());
     let reporter = Arc::new(Reporter::default());
+    let known = clusters.clone();
+    options
+        .metrics
+        .clusters_of(move |namespace, name| known.get(&ObjectRef::new(name).within(namespace)).is_some());
     let operator = Arc::new(Operator {
-        gateway: Arc::new(Gateway::new(options.hang_after_writes, options.term.clone())),
+        gateway: Arc::new(Gateway::new(&options)),
         turns: Mutex::new(Turns::new(options.max_control_plane_rollouts)),
         rollouts_known: OnceCell::new(),
         image_turns: Mutex::default(),
@@ -225,6 +222,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         operator.client.clone(),
         operator.gateway.clone(),
         operator.reporter.clone(),
+        operator.options.metrics.clone(),
     ));
     operator.forever(forget_targets(Arc::downgrade(&operator), cluster_touched));
     let late = CancellationToken::new();
@@ -249,7 +247,18 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     Ok(())
 }
 
-/// Drops the targets of Clusters that are gone, soon after that.
+/// Reads what the first pass over the local target needs, beside the rest of the start; a pass that finds nothing reads again.
+async fn read_ahead(target: Arc<Target>) {
+    let mappings = async {
+        if target.identity_mappings.look().await == Some(true) {
+            target.touched();
+        }
+    };
+    let (records, ()) = futures::future::join(target.history.records(), mappings).await;
+    drop(records);
+}
+
+/// Drops what is kept of Clusters that are gone, soon after that.
 async fn forget_targets(operator: Weak<Operator>, cluster_touched: Arc<Notify>) {
     loop {
         cluster_touched.notified().await;
@@ -257,6 +266,7 @@ async fn forget_targets(operator: Weak<Operator>, cluster_touched: Arc<Notify>) 
         tokio::time::sleep(Duration::from_secs(1)).await;
         let Some(operator) = operator.upgrade() else { return };
         operator.targets.keep_only(|cluster| operator.clusters.get(cluster).is_some());
+        operator.options.metrics.forget_gone();
     }
 }
 

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::health::Health;
 use crate::lease::Term;
+use crate::metrics::Metrics;
 
 /// The one Cluster object that stands for the cluster the operator runs in. Any other Cluster, whatever
 /// it says of itself, never reaches the in-cluster identity.
@@ -75,6 +76,8 @@ pub struct Options {
     pub term: Option<Arc<Term>>,
     /// What `/livez` and `/readyz` say of this process.
     pub health: Arc<Health>,
+    /// What `/metrics` says of this process; made with `health`.
+    pub metrics: Arc<Metrics>,
     /// For tests: seconds by which the clock is ahead.
     pub clock_ahead: i64,
     /// For tests: the write after this many never returns, as if the process had died there.
@@ -90,6 +93,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
+        let health = Arc::default();
         Self {
             local_cluster: None,
             remote_targets: false,
@@ -104,7 +108,8 @@ impl Default for Options {
             api_server_ca: String::new(),
             max_control_plane_rollouts: 1,
             term: None,
-            health: Arc::default(),
+            metrics: Arc::new(Metrics::new("unknown", "unknown", &health)),
+            health,
             clock_ahead: 0,
             hang_after_writes: None,
         }

@@ -3,6 +3,7 @@
 
 mod objects;
 mod remote;
+mod told;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -54,7 +55,9 @@ pub(crate) async fn reconcile(
         generation = guard.meta().generation.unwrap_or_default(),
     );
     let _under_way = operator.options.health.begins(named(guard.as_ref()));
+    let begun = Instant::now();
     let result = caught(Box::pin(pass(&guard, &operator)).instrument(span)).await;
+    operator.options.metrics.took(begun.elapsed());
     match &result {
         Ok(_) => operator.succeeded(guard.as_ref()),
         Err(error) => {
@@ -380,17 +383,7 @@ fn record_seen(operator: &Operator, target: &Arc<Target>, planned: &Planned) {
 async fn write(operator: &Operator, target: &Arc<Target>, planned: &Planned) -> Result<(), Error> {
     objects::write(operator, target, planned).await?;
     write_aws_auth(operator, target, planned).await?;
-    for outcome in planned.plan.changes() {
-        tracing::info!(
-            place = ?outcome.place,
-            state = ?outcome.state,
-            reason = outcome.reason.name(),
-            list = %outcome.key.list,
-            arn = outcome.arn(),
-            config = outcome.config,
-            "changed an entry"
-        );
-    }
+    told::each_change(&planned.plan);
     if let Some(manager) = planned.other_writer() {
         target.fights.lock().unwrap_or_else(PoisonError::into_inner).repaired(&manager, Instant::now());
     }
@@ -418,6 +411,7 @@ async fn write_aws_auth(operator: &Operator, target: &Arc<Target>, planned: &Pla
     } else {
         operator.gateway.create(target.client.clone(), &wanted).await?
     };
+    told::one_line(planned, &written);
     target.have_written(&written);
     operator.record_beside(target, Arc::new(written), Some(plan.counts.nodes > 0));
     Ok(())
@@ -427,6 +421,7 @@ impl Operator {
     /// Reports what a pass found; written in the background.
     pub(crate) fn report(&self, guard: &Arc<DeserializeGuard<Cluster>>, pass: PassReport) {
         self.options.health.looked_at(&named(guard.as_ref()));
+        self.options.metrics.ended(guard.as_ref(), &pass);
         self.reporter.send(Report { cluster: guard.clone(), pass });
     }
 

@@ -59,6 +59,21 @@ pub(crate) fn aside(pass: &PassReport) -> Option<Said> {
     Some(Said { kind: EventType::Warning, reason: reason.to_owned(), action: "Wait", note, config: None })
 }
 
+/// What a pass came to, in two words for counting: whether it did its work, and the reason of the condition.
+pub(crate) fn result(pass: &PassReport) -> (&'static str, &'static str) {
+    let kept_off = |reason| ("kept_off", reason);
+    match pass {
+        PassReport::Planned(planned) => ("done", synced(planned).1),
+        PassReport::Failed { reason, .. } => ("failed", reason),
+        PassReport::Undecodable(_) => kept_off(reasons::UNDECODABLE),
+        PassReport::NoTarget(none) => kept_off(no_target(none).0),
+        PassReport::EksAnywhere => kept_off(reasons::MANAGED_BY_EKS_ANYWHERE),
+        PassReport::Released => kept_off(reasons::RELEASED),
+        PassReport::CrdLacksFields(_) => kept_off(reasons::CRD_LACKS_FIELDS),
+        PassReport::Unseen(_) | PassReport::Unreachable { .. } => kept_off(reasons::UNREACHABLE),
+    }
+}
+
 /// The status after a pass, from the one before.
 pub(crate) fn status(
     guard: &DeserializeGuard<Cluster>,

@@ -26,6 +26,7 @@ use crate::events::{self, Publisher};
 use crate::gateway::{self, Gateway};
 use crate::hands_off::Pause;
 use crate::identity_mappings::Found;
+use crate::metrics::Metrics;
 use crate::observe::{self, Inputs};
 use crate::pass::named;
 use crate::report;
@@ -210,6 +211,7 @@ pub(crate) async fn write_all(
     client: Client,
     gateway: Arc<Gateway>,
     reporter: Arc<Reporter>,
+    metrics: Arc<Metrics>,
 ) {
     let mut said: HashMap<ObjectRef<DeserializeGuard<Cluster>>, Said> = HashMap::new();
     loop {
@@ -222,14 +224,14 @@ pub(crate) async fn write_all(
         }
         let each = batch.into_iter().map(|(object, pending)| {
             let mut last = said.remove(&object).unwrap_or_default();
-            let (client, gateway, publisher) = (&client, &gateway, &publisher);
+            let (client, gateway, publisher, metrics) = (&client, &gateway, &publisher, &metrics);
             async move {
                 let uid = &pending.report.cluster.meta().uid;
                 if last.uid != *uid {
                     last = Said { uid: uid.clone(), ..Said::default() };
                 }
                 let written = caught(async {
-                    write_one(client, gateway, publisher, &mut last, &pending).await;
+                    write_one(client, gateway, publisher, metrics, &mut last, &pending).await;
                     Ok(())
                 });
                 if let Err(error) = written.await {
@@ -248,6 +250,7 @@ async fn write_one(
     client: &Client,
     gateway: &Gateway,
     publisher: &Publisher,
+    metrics: &Metrics,
     said: &mut Said,
     Pending { happened, report }: &Pending,
 ) {
@@ -258,6 +261,7 @@ async fn write_one(
     let cached = guard.0.as_ref().ok().and_then(|cluster| cluster.status.clone());
     let before = said.status.clone().or(cached).unwrap_or_default();
     if let Some(aside) = report::aside(&report.pass) {
+        metrics.set_aside(guard.as_ref(), &aside.reason);
         if said.aside.as_ref() != Some(&aside.reason) {
             publisher.publish(guard, &aside).await;
             said.aside = Some(aside.reason);
@@ -267,6 +271,7 @@ async fn write_one(
     said.aside = None;
     let now = Time(Timestamp::now());
     let status = report::status(guard, &report.pass, &before, &now);
+    metrics.said(guard.as_ref(), &status);
     let found = events::found(&report.pass, &before, &status);
     for event in events::happened(&report.pass).iter().chain(&found) {
         publisher.publish(guard, event).await;

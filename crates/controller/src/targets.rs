@@ -86,7 +86,7 @@ impl Targets {
     /// The local target, if there is one, and room for remote ones, if they are served. `spawn` is given their watches;
     /// `touched` gets a Cluster at each change of its target.
     pub(crate) fn new(options: &Options, client: &Client, touched: &Touched, spawn: &Spawn) -> Self {
-        let lanes = Arc::new(Lanes::default());
+        let lanes = Arc::new(Lanes::counting(options.metrics.waiting()));
         let local = options.local_cluster.as_ref().map(|cluster| {
             let object = ObjectRef::new(&cluster.name).within(&cluster.namespace);
             let (touch, touched) = (object.clone(), touched.clone());

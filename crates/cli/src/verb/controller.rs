@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use awsiam_controller::metrics::Metrics;
 use awsiam_controller::{Election, ElectionError, LocalCluster, Options, StartError};
 use clap::{Args, ValueEnum};
 use thiserror::Error;
@@ -87,6 +88,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     health_address: Option<SocketAddr>,
 
+    /// Where to answer /metrics, such as 0.0.0.0:8080
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_address: Option<SocketAddr>,
+
     /// Seconds by which the clock is to be ahead
     #[arg(long, value_name = "SECONDS", hide = true, default_value_t = 0, allow_negative_numbers = true)]
     clock_ahead: i64,
@@ -131,8 +136,8 @@ enum ControllerError {
         "--lease-duration ({duration:?}) must be whole seconds and longer than --lease-renew-deadline ({deadline:?}), and that at least twice --lease-retry-period ({retry:?})"
     )]
     LeaseTimes { duration: Duration, deadline: Duration, retry: Duration },
-    #[error("can't listen on --health-address {address}: {error}")]
-    HealthAddress { address: SocketAddr, error: std::io::Error },
+    #[error("can't listen on {flag} {address}: {error}")]
+    Address { flag: &'static str, address: SocketAddr, error: std::io::Error },
     #[error("{0}")]
     Election(ElectionError),
     #[error("RUST_LOG cannot be read: {0}")]
@@ -190,6 +195,7 @@ impl Arguments {
     }
 
     fn options(&self, api_server_ca: String) -> Options {
+        let health = Arc::default();
         Options {
             local_cluster: self.local_cluster.clone(),
             remote_targets: self.remote_targets,
@@ -204,7 +210,8 @@ impl Arguments {
             api_server_ca,
             max_control_plane_rollouts: self.max_control_plane_rollouts,
             term: None,
-            health: Arc::default(),
+            metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("AWSIAM_COMMIT"), &health)),
+            health,
             clock_ahead: self.clock_ahead,
             hang_after_writes: self.hang_after_writes,
         }
@@ -269,10 +276,12 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
     }
     let options = arguments.options(connection::authority_pem(&config));
     if let Some(address) = arguments.health_address {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|error| ControllerError::HealthAddress { address, error })?;
+        let listener = listen("--health-address", address).await?;
         tokio::spawn(awsiam_controller::health::serve(listener, options.health.clone()));
+    }
+    if let Some(address) = arguments.metrics_address {
+        let listener = listen("--metrics-address", address).await?;
+        tokio::spawn(awsiam_controller::metrics::serve(listener, options.metrics.clone()));
     }
     let election = arguments.election(options.instance.as_deref());
     let lease_client = connection::client(config.clone())?;
@@ -293,6 +302,10 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
             Ok(())
         }
     }
+}
+
+async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ControllerError> {
+    TcpListener::bind(address).await.map_err(|error| ControllerError::Address { flag, address, error })
 }
 
 async fn overdue(stop: &CancellationToken) {

@@ -22,6 +22,7 @@ use super::apply::{is_ours, json, one};
 use super::seen::Seen;
 use crate::error::Error;
 use crate::hands_off::Pause;
+use crate::metrics::Until;
 use crate::operator::Operator;
 use crate::target::Target;
 
@@ -56,6 +57,22 @@ pub(super) enum Kept {
     Unusable(String),
     /// A CA would be made if writing were allowed.
     Pending,
+}
+
+impl Kept {
+    /// When they end, where something serves.
+    pub(super) fn until(&self) -> Option<Until> {
+        match self {
+            Kept::Good(certificates) => {
+                Some(Until { serving: certificates.leaf_until, authority: certificates.authority_until })
+            }
+            Kept::Lost(Some((leaf, ca_pem))) => Some(Until {
+                serving: not_after(&leaf.certificate_pem).ok()?,
+                authority: not_after(ca_pem).ok()?,
+            }),
+            Kept::Lost(None) | Kept::Unusable(_) | Kept::Pending => None,
+        }
+    }
 }
 
 /// Finds or makes the CA, and a leaf that it signed.

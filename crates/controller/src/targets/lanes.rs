@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::health::{Health, Standing};
@@ -28,6 +29,24 @@ pub(crate) struct Lanes {
     beginning: Semaphore,
     beginning_again: Semaphore,
     slow: Semaphore,
+    /// How many passes wait for a place.
+    waiting: Gauge,
+}
+
+/// One that waits, until this is dropped.
+struct Waiting<'a>(&'a Gauge);
+
+impl<'a> Waiting<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Default for Lanes {
@@ -39,17 +58,28 @@ impl Default for Lanes {
             beginning: Semaphore::new(BEGINNING),
             beginning_again: Semaphore::new(BEGINNING_AGAIN),
             slow: Semaphore::new(SLOW),
+            waiting: Gauge::default(),
         }
     }
 }
 
 impl Lanes {
+    /// The same, with a gauge that counts passes while they wait.
+    pub(crate) fn counting(waiting: Gauge) -> Self {
+        Self { waiting, ..Self::default() }
+    }
+
     /// Does what a pass has to do on a target of this health, when there is a place for it.
     pub(crate) async fn pass<T>(&self, health: &Health, work: impl Future<Output = T>) -> T {
         let lane = match health.standing() {
             Standing::Proven => &self.proven,
             Standing::New => &self.new,
             Standing::Suspect => &self.suspects,
+        };
+        let waiting = Waiting::new(&self.waiting);
+        let work = async {
+            drop(waiting);
+            work.await
         };
         self.within(lane, work).await
     }
