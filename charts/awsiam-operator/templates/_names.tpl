@@ -9,6 +9,11 @@ cluster. */ -}}
 {{- printf "%s:%s" .Release.Namespace (include "awsiam.name" .) -}}
 {{- end -}}
 
+{{- /* Where the Cluster object lies that stands for this cluster. */ -}}
+{{- define "awsiam.localNamespace" -}}
+{{- .Values.localCluster.namespace | default .Release.Namespace -}}
+{{- end -}}
+
 {{- define "awsiam.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (include "awsiam.name" .) -}}
 {{- end -}}

@@ -24,13 +24,14 @@ use crate::crd_gate::CrdGate;
 use crate::error::StartError;
 use crate::events::Publisher;
 use crate::gateway::Gateway;
+use crate::health::Health;
 use crate::observe::JudgedConfigs;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
 use crate::target::{Seen, Target};
 use crate::targets::{Spawn, Targets};
 use crate::watches::Guard;
-use crate::{config_status, hands_off, pass, watches};
+use crate::{config_status, crds, hands_off, local_cluster, pass, watches};
 
 /// How long writes in flight may take after the operator was told to stop.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -160,6 +161,12 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         let (gate, client) = (gate.clone(), client.clone());
         Box::pin(async move { gate.watch(client).await })
     });
+    let gateway = Arc::new(Gateway::new(options.hang_after_writes, options.term.clone()));
+    forever(Box::pin(say_what_crds_lack(gate.clone(), options.health.clone())));
+    if options.install_crds {
+        let (client, gateway) = (client.clone(), gateway.clone());
+        forever(Box::pin(async move { crds::install(&client, &gateway).await }));
+    }
     if let Some(target) = targets.local().cloned() {
         // Read ahead, beside the rest of the start; a pass that finds nothing reads again.
         forever(Box::pin(async move { drop(target.history.records().await) }));
@@ -175,6 +182,12 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let management = management?;
     if stop.run_until_cancelled(gate.installed()).await.is_none() {
         return Ok(());
+    }
+    if let (Some(local), Some(spec)) = (options.local_cluster.clone(), options.create_local_cluster.clone()) {
+        let (client, gateway) = (client.clone(), gateway.clone());
+        forever(Box::pin(async move {
+            local_cluster::make_if_absent(&client, &gateway, &local, &spec).await;
+        }));
     }
 
     let (to_configs, for_configs) = mpsc::unbounded_channel();
@@ -200,7 +213,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let (configs, config_changes) = watches::configs(client.clone(), &namespaces, configs_listed.clone());
     let reporter = Arc::new(Reporter::default());
     let operator = Arc::new(Operator {
-        gateway: Arc::new(Gateway::new(options.hang_after_writes, options.term.clone())),
+        gateway,
         turns: Mutex::new(Turns::new(options.max_control_plane_rollouts)),
         rollouts_known: OnceCell::new(),
         image_turns: Mutex::default(),
@@ -247,6 +260,17 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Has `/readyz` say what the CRDs lack, as long as they do.
+async fn say_what_crds_lack(gate: CrdGate, health: Arc<Health>) {
+    let mut changes = std::pin::pin!(gate.changes());
+    loop {
+        health.crds_lack(gate.lacking());
+        if changes.next().await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Drops the targets of Clusters that are gone, soon after that.
