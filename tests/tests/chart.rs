@@ -83,7 +83,7 @@ fn of_kind<'o>(objects: &'o [Value], kind: &str) -> &'o Value {
 }
 
 fn as_text(objects: &[Value]) -> String {
-    objects.iter().map(|object| format!("---\n{object}\n")).collect()
+    objects.iter().flat_map(|object| ["---\n".to_owned(), object.to_string(), "\n".to_owned()]).collect()
 }
 
 /// `kubectl apply --dry-run=server`: what it prints to standard error, and whether it went through.

@@ -163,31 +163,14 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     });
     let gateway = Arc::new(Gateway::new(options.hang_after_writes, options.term.clone()));
     forever(Box::pin(say_what_crds_lack(gate.clone(), options.health.clone())));
-    if options.install_crds {
-        let (client, gateway) = (client.clone(), gateway.clone());
-        forever(Box::pin(async move { crds::install(&client, &gateway).await }));
-    }
+    forever(Box::pin(make_what_is_absent(client.clone(), gateway.clone(), options.clone(), gate.clone())));
     if let Some(target) = targets.local().cloned() {
-        // Read ahead, beside the rest of the start; a pass that finds nothing reads again.
-        forever(Box::pin(async move { drop(target.history.records().await) }));
-    }
-    if let Some(target) = targets.local().cloned() {
-        forever(Box::pin(async move {
-            if target.identity_mappings.look().await == Some(true) {
-                target.touched();
-            }
-        }));
+        forever(Box::pin(read_ahead(target)));
     }
     let Some(management) = stop.run_until_cancelled(management(&client)).await else { return Ok(()) };
     let management = management?;
     if stop.run_until_cancelled(gate.installed()).await.is_none() {
         return Ok(());
-    }
-    if let (Some(local), Some(spec)) = (options.local_cluster.clone(), options.create_local_cluster.clone()) {
-        let (client, gateway) = (client.clone(), gateway.clone());
-        forever(Box::pin(async move {
-            local_cluster::make_if_absent(&client, &gateway, &local, &spec).await;
-        }));
     }
 
     let (to_configs, for_configs) = mpsc::unbounded_channel();
@@ -260,6 +243,32 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the local target holds, beside the rest of the start; a pass that finds nothing reads again.
+async fn read_ahead(target: Arc<Target>) {
+    let mappings = async {
+        if target.identity_mappings.look().await == Some(true) {
+            target.touched();
+        }
+    };
+    drop(futures::future::join(target.history.records(), mappings).await);
+}
+
+/// The CRDs, and once they are there the local Cluster object, as far as the operator is told to make them.
+async fn make_what_is_absent(client: Client, gateway: Arc<Gateway>, options: Options, gate: CrdGate) {
+    let the_crds = async {
+        if options.install_crds {
+            crds::install(&client, &gateway).await;
+        }
+    };
+    let the_cluster = async {
+        if let (Some(local), Some(spec)) = (&options.local_cluster, &options.create_local_cluster) {
+            gate.installed().await;
+            local_cluster::make_if_absent(&client, &gateway, local, spec).await;
+        }
+    };
+    futures::future::join(the_crds, the_cluster).await;
 }
 
 /// Has `/readyz` say what the CRDs lack, as long as they do.

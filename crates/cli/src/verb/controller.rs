@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// Make that object at the start where there is none, with this spec, as JSON: such as
     /// '{"identityProviderRefs":[{"kind":"AWSIamConfig","name":"team"}]}'. One that is there is never changed
     #[arg(long, value_name = "SPEC", requires = "local_cluster", value_parser = cluster_spec)]
-    create_local_cluster: Option<ClusterSpec>,
+    create_local_cluster: Option<Box<ClusterSpec>>,
 
     /// Make the CRDs at the start where they are absent, and bring awsiam's own up to date; those of others, and of newer
     /// versions, are left as they are
@@ -203,7 +203,7 @@ impl Arguments {
     fn options(&self, api_server_ca: String) -> Options {
         Options {
             local_cluster: self.local_cluster.clone(),
-            create_local_cluster: self.create_local_cluster.clone(),
+            create_local_cluster: self.create_local_cluster.as_deref().cloned(),
             install_crds: self.install_crds,
             remote_targets: self.remote_targets,
             cluster_api_namespaces: self.cluster_api_namespaces.iter().cloned().collect(),
@@ -224,7 +224,7 @@ impl Arguments {
     }
 }
 
-fn cluster_spec(text: &str) -> Result<ClusterSpec, String> {
+fn cluster_spec(text: &str) -> Result<Box<ClusterSpec>, String> {
     serde_json::from_str(text).map_err(|error| format!("it is not the spec of a Cluster as JSON: {error}"))
 }
 
