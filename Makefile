@@ -21,6 +21,8 @@ FUZZ_SECONDS ?= 600
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_FUZZ_VERSION := 0.13.2
+CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_CYCLONEDX := $(AWSIAM_CACHE)/tools/cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 CARGO_DENY := $(AWSIAM_CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 CARGO_FUZZ := $(AWSIAM_CACHE)/tools/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 
@@ -89,9 +91,9 @@ check-crds: programs ## crds/ is what `awsiam crd` prints
 	  || { echo "crds/ is not what the types say: run 'make crds' and commit the result" >&2; exit 1; }
 
 .PHONY: check-chart
-check-chart: prerequisites ## the Helm chart lints and renders
+check-chart: prerequisites ## the Helm chart lints, renders and refuses, with Helm 3 and 4; what is made from it is up to date
 	$(call say,Helm chart)
-	scripts/check-chart "$$(tests/control-plane/build helm)/helm"
+	scripts/check-chart "$$(tests/control-plane/build helm)/helm" "$$(tests/helm4/build)/helm"
 
 .PHONY: check-image
 check-image: programs ## the operator's image, by its Dockerfile (buildah, root)
@@ -178,6 +180,17 @@ build: prerequisites ## the release binary
 crds: prerequisites ## write crds/ from the types
 	cargo run $(LOCKED) -p awsiam-api --example write-crds crds
 
+.PHONY: chart-files
+chart-files: prerequisites ## write what is made from the chart: its README and kustomize/
+	scripts/chart-readme charts/awsiam-operator >$(TARGET)/chart-readme.md
+	mv $(TARGET)/chart-readme.md charts/awsiam-operator/README.md
+	scripts/render-kustomize "$$(tests/control-plane/build helm)/helm" kustomize
+
+.PHONY: sbom
+sbom: prerequisites $(CARGO_CYCLONEDX) ## the binary's dependencies as CycloneDX, in target/sbom
+	$(call say,bill of materials)
+	scripts/sbom $(CARGO_CYCLONEDX) $(TARGET)/sbom
+
 .PHONY: fmt
 fmt: ## format the sources
 	cargo fmt --all
@@ -204,5 +217,8 @@ $(CARGO_DENY):
 
 $(CARGO_FUZZ):
 	scripts/install-tool cargo-fuzz $(CARGO_FUZZ_VERSION)
+
+$(CARGO_CYCLONEDX):
+	scripts/install-tool cargo-cyclonedx $(CARGO_CYCLONEDX_VERSION)
 
 comma := ,

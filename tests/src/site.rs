@@ -77,12 +77,11 @@ impl Site {
         assert!(child.wait().expect("kubectl ends").success(), "kubectl refuses {manifests}");
     }
 
-    /// Puts the operator in as a person does: the CRDs from the program, the rest from the chart. `values` are helm's.
+    /// Puts the operator in as a person does, by the chart; it makes the CRDs by itself. `values` are helm's.
     ///
     /// # Panics
     /// When it isn't ready in time.
     pub fn install_operator(&self, values: &[&str]) {
-        self.apply(&printed(Command::new(binary()).arg("crd")).expect("the CRDs"));
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
         let home = self.folder.join("home");
         let mut helm = self.program("helm");

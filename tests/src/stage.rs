@@ -67,7 +67,7 @@ pub async fn install_with(
         .helm()?
         .args(["template", "awsiam"])
         .arg(chart)
-        .args(["--namespace", OPERATOR_NAMESPACE])
+        .args(["--namespace", OPERATOR_NAMESPACE, "--skip-tests"])
         .arg("--set")
         .arg(format!("localCluster.namespace={namespace},localCluster.name={cluster}"))
         .args(values.iter().flat_map(|value| ["--set", value]))

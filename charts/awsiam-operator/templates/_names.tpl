@@ -9,12 +9,58 @@ cluster. */ -}}
 {{- printf "%s:%s" .Release.Namespace (include "awsiam.name" .) -}}
 {{- end -}}
 
+{{- /* Where the Cluster object lies that stands for this cluster. */ -}}
+{{- define "awsiam.localNamespace" -}}
+{{- .Values.localCluster.namespace | default .Release.Namespace -}}
+{{- end -}}
+
 {{- define "awsiam.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (include "awsiam.name" .) -}}
 {{- end -}}
 
 {{- define "awsiam.image" -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- $registry := (.Values.global).imageRegistry | default .Values.image.registry -}}
+{{- $name := .Values.image.repository -}}
+{{- if $registry }}{{- $name = printf "%s/%s" $registry $name }}{{- end -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $name .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What a pod and a container need to be admitted by Pod Security's level restricted. */ -}}
+{{- define "awsiam.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "awsiam.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- define "awsiam.pullSecrets" -}}
+{{- with concat (((.Values.global).imagePullSecrets) | default list) .Values.imagePullSecrets | uniq }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* The spec with which the operator makes the local Cluster object. */ -}}
+{{- define "awsiam.localSpec" -}}
+{{- $local := .Values.localCluster -}}
+{{- $refs := list -}}
+{{- range $local.configs }}{{- $refs = append $refs (dict "kind" "AWSIamConfig" "name" .) }}{{- end -}}
+{{- $spec := dict "identityProviderRefs" $refs -}}
+{{- with $local.kubernetesVersion }}{{- $_ := set $spec "kubernetesVersion" . }}{{- end -}}
+{{- if ne $local.mode "DaemonSet" }}{{- $_ := set $spec "iamAuthenticator" (dict "mode" $local.mode) }}{{- end -}}
+{{- mergeOverwrite (deepCopy $local.spec) $spec | toJson -}}
 {{- end -}}
 
 {{- /* The operator's own resources, in the namespaces that it looks at. */ -}}
@@ -99,4 +145,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* Of what is there during helm test alone. Its labels are not those by which the operator's pods are selected. */ -}}
+{{- define "awsiam.testMetadata" -}}
+labels:
+  app.kubernetes.io/name: awsiam-operator-test
+  app.kubernetes.io/instance: {{ .Release.Name }}
+  app.kubernetes.io/managed-by: {{ .Release.Service }}
+annotations:
+  helm.sh/hook: test
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}

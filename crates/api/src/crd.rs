@@ -8,15 +8,26 @@ use serde_saphyr::ser_options;
 
 use crate::cluster::Cluster;
 use crate::iam_config::AWSIamConfig;
-use crate::names::{FIELD_MANAGER, VERSION};
+use crate::names::{CRD_VERSION, FIELD_MANAGER, VERSION};
+
+mod installation;
+
+pub use installation::{Installation, installation};
 
 /// Label by which a CRD is known as ours; one without it is never changed.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// Both CRDs: AWSIamConfig, then Cluster.
+/// The version of awsiam that these CRDs are of.
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Both CRDs: AWSIamConfig, then Cluster. Each says of which version of awsiam it is.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    [AWSIamConfig::crd(), Cluster::crd()].into_iter().map(polished).collect()
+    let mut crds: Vec<_> = [AWSIamConfig::crd(), Cluster::crd()].into_iter().map(polished).collect();
+    for crd in &mut crds {
+        crd.annotations_mut().insert(CRD_VERSION.to_owned(), OWN_VERSION.to_owned());
+    }
+    crds
 }
 
 /// Whether a CRD was made by awsiam.

@@ -23,7 +23,7 @@ pub use authenticator::{
 };
 pub use cluster::{Cluster, ClusterSpec, IdentityProviderRef};
 pub use cluster_status::{ClusterFinding, ClusterStatus, ConfigStatus, TargetKind};
-pub use crd::{crds, crds_yaml, missing_fields};
+pub use crd::{Installation, crds, crds_yaml, installation, missing_fields};
 pub use finding::{Finding, Reason, Severity};
 pub use iam_config::{AWSIamConfig, AWSIamConfigSpec, AWSIamConfigStatus, MapRole, MapUser};
 pub use identity_mapping::{IAMIdentityMapping, IAMIdentityMappingSpec, IAMIdentityMappingStatus};

@@ -46,6 +46,9 @@ pub const CLUSTER_UID: &str = "awsiam-operator.dev/cluster-uid";
 /// On a CA Secret that is there already: `true` lets it be used.
 pub const USE_AUTHORITY: &str = "awsiam-operator.dev/use-ca";
 
+/// On a CRD of ours: the version of awsiam that it is of, such as `0.1.0`. An older awsiam leaves it as it is.
+pub const CRD_VERSION: &str = "awsiam-operator.dev/crd-version";
+
 /// EKS Anywhere's finalizer on a Cluster that it controls.
 pub const EKS_ANYWHERE_FINALIZER: &str = "clusters.anywhere.eks.amazonaws.com/finalizer";
 /// EKS Anywhere's field manager (`pkg/awsiamauth/reconciler` of aws/eks-anywhere).

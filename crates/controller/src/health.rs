@@ -21,6 +21,8 @@ pub struct Health(Mutex<State>);
 struct State {
     /// It waits for the lease that somebody else holds.
     stands_by: bool,
+    /// What the CRDs in the cluster lack, without which nothing is written.
+    lacking: Option<String>,
     /// The Clusters that were there at the start and have had no pass yet; none before they are known.
     awaited: Option<HashSet<String>>,
     /// The passes that are under way, and since when.
@@ -44,6 +46,11 @@ impl Health {
     /// It has the lease: ready when each Cluster has had its first pass.
     pub(crate) fn leads(&self) {
         self.state().stands_by = false;
+    }
+
+    /// What the CRDs lack, in words; none: nothing that is known of.
+    pub(crate) fn crds_lack(&self, lacking: Option<String>) {
+        self.state().lacking = lacking;
     }
 
     /// These Clusters, each `NAMESPACE/NAME`, are there. What comes in a later list is not waited for, what went is no more.
@@ -86,6 +93,9 @@ impl Health {
         let state = self.state();
         if state.stands_by {
             return None;
+        }
+        if let Some(lacking) = &state.lacking {
+            return Some(format!("{lacking}; nothing is written until it has that"));
         }
         match &state.awaited {
             None => Some("the Clusters are not listed yet".to_owned()),
@@ -155,6 +165,19 @@ mod tests {
         assert_eq!(health.not_ready(), None);
         // A list that is read again, with new Clusters in it.
         health.listed(["a/three".to_owned()]);
+        assert_eq!(health.not_ready(), None);
+    }
+
+    #[test]
+    fn a_leader_without_its_crds_is_not_ready_and_one_that_waits_for_the_lease_is() {
+        let health = Health::default();
+        health.listed([]);
+        health.crds_lack(Some("CRD x lacks spec.suspend".to_owned()));
+        assert!(health.not_ready().is_some_and(|why| why.contains("CRD x lacks spec.suspend")));
+        health.stands_by();
+        assert_eq!(health.not_ready(), None);
+        health.leads();
+        health.crds_lack(None);
         assert_eq!(health.not_ready(), None);
     }
 

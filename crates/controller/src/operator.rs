@@ -24,13 +24,14 @@ use crate::crd_gate::CrdGate;
 use crate::error::StartError;
 use crate::events::Publisher;
 use crate::gateway::Gateway;
+use crate::health::Health;
 use crate::observe::JudgedConfigs;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
 use crate::target::{Seen, Target};
 use crate::targets::{Spawn, Targets};
 use crate::watches::Guard;
-use crate::{config_status, hands_off, pass, watches};
+use crate::{config_status, crds, hands_off, local_cluster, pass, watches};
 
 /// How long writes in flight may take after the operator was told to stop.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -161,6 +162,9 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         let (gate, client) = (gate.clone(), client.clone());
         Box::pin(async move { gate.watch(client).await })
     });
+    let gateway = Arc::new(Gateway::new(&options));
+    forever(Box::pin(say_what_crds_lack(gate.clone(), options.health.clone())));
+    forever(Box::pin(make_what_is_absent(client.clone(), gateway.clone(), options.clone(), gate.clone())));
     if let Some(target) = targets.local().cloned() {
         forever(Box::pin(read_ahead(target)));
     }
@@ -192,12 +196,9 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let configs_listed = watch::Sender::new(false);
     let (configs, config_changes) = watches::configs(client.clone(), &namespaces, configs_listed.clone());
     let reporter = Arc::new(Reporter::default());
-    let known = clusters.clone();
-    options
-        .metrics
-        .clusters_of(move |namespace, name| known.get(&ObjectRef::new(name).within(namespace)).is_some());
+    options.metrics.clusters_of(is_among(clusters.clone()));
     let operator = Arc::new(Operator {
-        gateway: Arc::new(Gateway::new(&options)),
+        gateway,
         turns: Mutex::new(Turns::new(options.max_control_plane_rollouts)),
         rollouts_known: OnceCell::new(),
         image_turns: Mutex::default(),
@@ -247,6 +248,11 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     Ok(())
 }
 
+/// Whether there is a Cluster of this namespace and name.
+fn is_among(clusters: Store<Guard<Cluster>>) -> impl Fn(&str, &str) -> bool + Send + Sync {
+    move |namespace, name| clusters.get(&ObjectRef::new(name).within(namespace)).is_some()
+}
+
 /// Reads what the first pass over the local target needs, beside the rest of the start; a pass that finds nothing reads again.
 async fn read_ahead(target: Arc<Target>) {
     let mappings = async {
@@ -256,6 +262,33 @@ async fn read_ahead(target: Arc<Target>) {
     };
     let (records, ()) = futures::future::join(target.history.records(), mappings).await;
     drop(records);
+}
+
+/// The CRDs, and once they are there the local Cluster object, as far as the operator is told to make them.
+async fn make_what_is_absent(client: Client, gateway: Arc<Gateway>, options: Options, gate: CrdGate) {
+    let the_crds = async {
+        if options.install_crds {
+            crds::install(&client, &gateway).await;
+        }
+    };
+    let the_cluster = async {
+        if let (Some(local), Some(spec)) = (&options.local_cluster, &options.create_local_cluster) {
+            gate.installed().await;
+            local_cluster::make_if_absent(&client, &gateway, local, spec).await;
+        }
+    };
+    futures::future::join(the_crds, the_cluster).await;
+}
+
+/// Has `/readyz` say what the CRDs lack, as long as they do.
+async fn say_what_crds_lack(gate: CrdGate, health: Arc<Health>) {
+    let mut changes = std::pin::pin!(gate.changes());
+    loop {
+        health.crds_lack(gate.lacking());
+        if changes.next().await.is_none() {
+            return;
+        }
+    }
 }
 
 /// Drops what is kept of Clusters that are gone, soon after that.

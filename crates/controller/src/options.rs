@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use awsiam_api::ClusterSpec;
 use awsiam_authenticator::image::ImagePolicy;
 use awsiam_core::privilege::Policy;
 use thiserror::Error;
@@ -46,6 +47,11 @@ impl FromStr for LocalCluster {
 pub struct Options {
     /// `--local-cluster`; without it the operator's own identity serves no Cluster.
     pub local_cluster: Option<LocalCluster>,
+    /// `--create-local-cluster`: what the local Cluster object is made with where there is none at the start; `None`: it is
+    /// not made.
+    pub create_local_cluster: Option<ClusterSpec>,
+    /// `--install-crds`: whether the CRDs are made where they are absent, and ours brought up to date, at the start.
+    pub install_crds: bool,
     /// `--remote-targets`: whether Clusters other than the local one are served, through the kubeconfig in their Secret
     /// `NAME-kubeconfig`.
     pub remote_targets: bool,
@@ -96,6 +102,8 @@ impl Default for Options {
         let health = Arc::default();
         Self {
             local_cluster: None,
+            create_local_cluster: None,
+            install_crds: false,
             remote_targets: false,
             cluster_api_namespaces: BTreeMap::new(),
             watch_namespaces: Vec::new(),

@@ -34,6 +34,11 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "name")]
     pre: bool,
 
+    /// After installing: the API server, the CRDs, and whether the operator says that this Cluster is Ready. Needs to read
+    /// the Cluster and the CRDs, and nothing else
+    #[arg(long, requires = "name", conflicts_with_all = ["pre", "service_account"])]
+    installed: bool,
+
     /// Ask for the permissions of this ServiceAccount, the operator's, in place of your own
     #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "pre", value_parser = service_account)]
     service_account: Option<String>,
@@ -173,6 +178,8 @@ impl Arguments {
         if self.pre {
             checks.extend(permissions::to_install(&reviewer).await);
             checks.extend(reads::of_aws_auth_alone(&management).await);
+        } else if self.installed {
+            checks.extend(reads::as_the_operator_says(&management, self.name.as_ref()).await);
         } else {
             let clusters = management.chosen(self.name.as_ref(), false).await;
             let place = clusters.as_ref().ok().and_then(|clusters| clusters.first());

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use awsiam_api::ClusterSpec;
 use awsiam_controller::metrics::Metrics;
 use awsiam_controller::{Election, ElectionError, LocalCluster, Options, StartError};
 use clap::{Args, ValueEnum};
@@ -38,6 +39,16 @@ pub(crate) struct Arguments {
     /// The Cluster object that stands for the cluster the operator runs in. The operator's own identity serves no other
     #[arg(long, value_name = "NAMESPACE/NAME")]
     local_cluster: Option<LocalCluster>,
+
+    /// Make that object at the start where there is none, with this spec, as JSON: such as
+    /// '{"identityProviderRefs":[{"kind":"AWSIamConfig","name":"team"}]}'. One that is there is never changed
+    #[arg(long, value_name = "SPEC", requires = "local_cluster", value_parser = cluster_spec)]
+    create_local_cluster: Option<Box<ClusterSpec>>,
+
+    /// Make the CRDs at the start where they are absent, and bring awsiam's own up to date; those of others, and of newer
+    /// versions, are left as they are
+    #[arg(long)]
+    install_crds: bool,
 
     /// Serve other Clusters too, each through the kubeconfig in the Secret NAME-kubeconfig (key value) of its namespace
     #[arg(long)]
@@ -198,6 +209,8 @@ impl Arguments {
         let health = Arc::default();
         Options {
             local_cluster: self.local_cluster.clone(),
+            create_local_cluster: self.create_local_cluster.as_deref().cloned(),
+            install_crds: self.install_crds,
             remote_targets: self.remote_targets,
             cluster_api_namespaces: self.cluster_api_namespaces.iter().cloned().collect(),
             watch_namespaces: self.watch_namespaces.clone(),
@@ -216,6 +229,10 @@ impl Arguments {
             hang_after_writes: self.hang_after_writes,
         }
     }
+}
+
+fn cluster_spec(text: &str) -> Result<Box<ClusterSpec>, String> {
+    serde_json::from_str(text).map_err(|error| format!("it is not the spec of a Cluster as JSON: {error}"))
 }
 
 fn namespace_pair(text: &str) -> Result<(String, String), String> {

@@ -22,6 +22,7 @@ use super::{Check, Level};
 use crate::connection::{self, ConnectionError, words};
 use crate::current;
 use crate::management::{Management, title};
+use crate::selection::ClusterName;
 use crate::survey::Survey;
 use crate::target::Target;
 
@@ -80,6 +81,21 @@ pub(super) async fn of_aws_auth_alone(management: &Management) -> Vec<Check> {
     match target.aws_auth().await {
         Ok(aws_auth) => judged::aws_auth(&observe::observed(aws_auth.as_ref())),
         Err(error) => vec![unread("AwsAuth", &error.to_string())],
+    }
+}
+
+/// What the operator says of a Cluster, and nothing that has to be read besides.
+pub(super) async fn as_the_operator_says(management: &Management, name: Option<&ClusterName>) -> Vec<Check> {
+    match management.chosen(name, false).await {
+        Ok(clusters) => {
+            clusters.iter().map(|cluster| judged::operator(cluster).of(&title(cluster))).collect()
+        }
+        Err(error) => vec![Check::new(
+            Level::Error,
+            "Cluster",
+            error.to_string(),
+            "apply it, or have the operator make it: localCluster.configs of the chart",
+        )],
     }
 }
 

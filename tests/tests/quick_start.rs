@@ -1,0 +1,102 @@
+//! The README's quick start, command for command, on a real API server. No pod runs here: the binary is started with the
+//! arguments of the Deployment and the rights of its ServiceAccount, as the pods would be.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use awsiam_tests::control_plane::ControlPlane;
+use awsiam_tests::process::binary;
+
+const TEXT: &str = include_str!("../../README.md");
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// What stands in the first block of a language behind a heading.
+fn block(heading: &str, language: &str) -> &'static str {
+    let (_, behind) = TEXT.split_once(heading).unwrap();
+    let (_, behind) = behind.split_once(&format!("```{language}\n")).unwrap();
+    behind.split_once("```").unwrap().0
+}
+
+/// Ended with the test.
+struct Pod(Child);
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn printed(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn eventually(what: &str, mut ask: impl FnMut() -> Result<String, String>) {
+    let end = Instant::now() + DEADLINE;
+    while let Err(instead) = ask() {
+        assert!(Instant::now() < end, "waited for {what}: {instead}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What the kubelet would run, and until its pod is ready.
+async fn play_the_pod(plane: &ControlPlane) -> Pod {
+    let path = "jsonpath={range .spec.template.spec.containers[0].args[*]}{@}{\"\\n\"}{end}";
+    let words = ["-n", "awsiam-system", "get", "deployment", "awsiam-operator", "-o", path];
+    let args = printed(plane.kubectl().unwrap().args(words)).unwrap();
+    // Other tests run at the same time.
+    let args = args.lines().filter(|arg| !arg.starts_with("--health-address"));
+    let kubeconfig = plane.service_account_kubeconfig("awsiam-system", "awsiam-operator").await.unwrap();
+    let log = std::fs::File::create(plane.folder().join("operator.log")).unwrap();
+    let mut command = Command::new(binary());
+    let pod = Pod(command.args(args).env("KUBECONFIG", kubeconfig).stderr(log).spawn().unwrap());
+    let words = ["-n", "awsiam-system", "get", "clusters.anywhere.eks.amazonaws.com/local"];
+    eventually("the local Cluster", || printed(plane.kubectl().unwrap().args(words)));
+    pod
+}
+
+#[tokio::test]
+async fn every_command_of_the_quick_start_does_what_it_says() {
+    let plane = ControlPlane::start().await.unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let desk = plane.folder().join("desk");
+    std::fs::create_dir(&desk).unwrap();
+    std::os::unix::fs::symlink(root.join("charts").canonicalize().unwrap(), desk.join("charts")).unwrap();
+    std::fs::write(desk.join("platform.yaml"), block("## What it is", "yaml")).unwrap();
+    let mut pod = None;
+    let mut last = String::new();
+    let lines: Vec<&str> = block("## Quick start", "sh").lines().collect();
+    assert!(lines.len() >= 4, "{lines:?}");
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let is_install = words[0] == "helm";
+        let mut command = if is_install { plane.helm() } else { plane.kubectl() }.unwrap();
+        // No pod would ever be ready.
+        command.args(words[1..].iter().filter(|word| **word != "--wait")).current_dir(&desk);
+        last = printed(&mut command).unwrap_or_else(|error| panic!("{line}: {error}"));
+        if is_install {
+            assert!(last.contains("The same as cluster-admin"), "{last}");
+            pod = Some(play_the_pod(&plane).await);
+        }
+    }
+    assert!(last.contains("arn:aws:iam::111122223333:role/PlatformAdmin"), "{last}");
+    drop(pod);
+
+    // Uninstalling leaves the CRDs and what was made with them.
+    let mut helm = plane.helm().unwrap();
+    printed(helm.args(["uninstall", "awsiam-operator", "--namespace", "awsiam-system"])).unwrap();
+    let words =
+        ["-n", "awsiam-system", "get", "clusters.anywhere.eks.amazonaws.com/local", "awsiamconfig/platform"];
+    printed(plane.kubectl().unwrap().args(words)).unwrap();
+}
