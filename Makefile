@@ -61,7 +61,7 @@ test: control-plane sts programs ## run all tests, those on a real API server am
 ##@ What CI blocks on
 
 .PHONY: check
-check: prerequisites check-fmt check-core-pure clippy check-docs check-crds deny check-chart check-image test test-kubeadm ## everything that CI blocks on
+check: prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image test test-kubeadm ## everything that CI blocks on
 	$(call say,all checks passed)
 
 .PHONY: check-fmt
@@ -83,6 +83,11 @@ check-docs: prerequisites ## API documentation, warnings refused
 check-core-pure: ## crates/core has no cluster, clock, environment or logging
 	$(call say,purity of the core)
 	scripts/check-core-pure
+
+.PHONY: check-threat-model
+check-threat-model: ## docs/threat-model.md names tests that are there
+	$(call say,threat model)
+	scripts/check-threat-model
 
 .PHONY: check-crds
 check-crds: programs ## crds/ is what `awsiam crd` prints

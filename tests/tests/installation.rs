@@ -173,8 +173,12 @@ async fn without_the_right_it_waits_for_crds_that_an_administrator_applies() {
             if writes.len() == 2 { Ok(()) } else { Err(format!("{writes:?}")) }
         })
         .await;
-    let why = health.not_ready().unwrap();
-    assert!(why.contains(&format!("CRD {CONFIGS} is not installed")), "{why}");
+    stage
+        .eventually("the CRD that is missing to be said", async || {
+            let why = health.not_ready().unwrap_or_default();
+            if why.contains(&format!("CRD {CONFIGS} is not installed")) { Ok(()) } else { Err(why) }
+        })
+        .await;
     restore(&stage).await;
     stage.config("team", &[("Dev", "dev", &["dev"])]).await;
     stage.cluster(&["team"]).await;

@@ -111,8 +111,11 @@ async fn a_rollback_while_suspended_keeps_what_it_replaces_on_record() {
     stage
         .eventually("the operator to know", async || {
             let cluster = stage.clusters().get(CLUSTER).await.map_err(|e| e.to_string())?;
-            let seen = cluster.status.as_ref().and_then(|s| s.observed_generation);
-            if seen == cluster.metadata.generation { Ok(()) } else { Err(format!("{seen:?}")) }
+            let status = cluster.status.as_ref().ok_or("no status")?;
+            let seen = status.observed_generation;
+            // The command line asks for the target that the status names.
+            let knows = seen == cluster.metadata.generation && status.target.is_some();
+            if knows { Ok(()) } else { Err(format!("{seen:?} {:?}", status.target)) }
         })
         .await;
     let mine = format!("{with_ours}# while suspended\n");

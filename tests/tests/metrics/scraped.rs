@@ -170,7 +170,7 @@ async fn everything_that_the_dashboard_asks_for_is_there_after_a_repair_a_refusa
             1.0,
         ),
         (format!("awsiam_target_reachable{{{own}}}"), 1.0),
-        ("count(awsiam_build_info{commit!~\"|unknown\"})".to_owned(), 2.0),
+        ("count(awsiam_build_info{version!=\"\", commit!=\"\"})".to_owned(), 2.0),
         ("sum(awsiam_leader) == 1".to_owned(), 1.0),
     ] {
         scene.at_least(&prometheus, &query, least).await;
