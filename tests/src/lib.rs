@@ -9,6 +9,7 @@ pub mod control_plane;
 pub mod fleet;
 pub mod image;
 pub mod login;
+pub mod loopback;
 pub mod machine;
 pub mod oracle;
 pub mod process;

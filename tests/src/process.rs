@@ -46,22 +46,21 @@ impl Process {
     /// # Errors
     /// When it can't be started.
     pub fn start(kubeconfig: &Path, cluster: &str, more: &[&str], log: &Path) -> std::io::Result<Self> {
+        let own = ["controller", "--log-format", "text", "--resync", "2s", "--local-cluster", cluster];
+        Self::run(kubeconfig, &[&own, more].concat(), log)
+    }
+
+    /// Starts it with these words and no others. Its log goes to `log`.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn run(kubeconfig: &Path, words: &[&str], log: &Path) -> std::io::Result<Self> {
         let (name, secrets) = (log, Secrets::of(kubeconfig));
         let log = std::fs::File::options().create(true).append(true).open(name)?;
         let mut command = Command::new(binary());
         command
-            .args([
-                "controller",
-                "--log-format",
-                "text",
-                "--resync",
-                "2s",
-                "--local-cluster",
-                cluster,
-                "--kubeconfig",
-            ])
-            .arg(kubeconfig)
-            .args(more)
+            .args(words)
+            .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

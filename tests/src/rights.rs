@@ -24,10 +24,14 @@ const ENDINGS: [&str; 4] = ["watched", "remote", "cluster-api", "leader-election
 const AUDIT: &str = ".audit.log";
 const GRANTED: &str = ".rights.json";
 
-/// Rights that the operator has only so that it may give them to the authenticator, as `verb resource`: nobody can give
-/// what he has not got.
-const PASSED_ON: [&str; 4] =
-    ["get iamidentitymappings", "update iamidentitymappings/status", "create events", "patch events"];
+/// Rights that the operator has only so that it may give them to the authenticator, as verb, group and resource: nobody can
+/// give what he has not got.
+const PASSED_ON: [(&str, &str, &str); 4] = [
+    ("get", "iamauthenticator.k8s.aws", "iamidentitymappings"),
+    ("update", "iamauthenticator.k8s.aws", "iamidentitymappings/status"),
+    ("create", "", "events"),
+    ("patch", "", "events"),
+];
 
 /// Where the control plane with this folder leaves something; none where nobody compares.
 pub(crate) fn place(folder: &Path, ending: &str) -> Option<PathBuf> {
@@ -188,8 +192,7 @@ pub fn compare(folder: &Path) -> io::Result<Comparison> {
 }
 
 fn is_passed_on(grant: &Grant) -> bool {
-    grant.group != "events.k8s.io"
-        && PASSED_ON.contains(&format!("{} {}", grant.verb, grant.resource).as_str())
+    PASSED_ON.contains(&(&grant.verb, &grant.group, &grant.resource))
 }
 
 /// The verbs that a Role grants, each on its own.
@@ -210,33 +213,32 @@ fn rules_of(role: &Role) -> Vec<Rule> {
         (false, _) => "CLUSTER".to_owned(),
     };
     let mut rules = Vec::new();
-    for PolicyRule { api_groups, resources, resource_names, verbs, .. } in &role.rules {
-        let names: Vec<Option<&String>> = match resource_names {
-            Some(names) if !names.is_empty() => names.iter().map(Some).collect(),
-            _ => vec![None],
+    for (group, resource, name, verb) in role.rules.iter().flat_map(single) {
+        let grant = Grant {
+            role: role_name.clone(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            name: name.map(|name| without_number(&general(name))),
+            verb: verb.to_owned(),
         };
-        for group in api_groups.iter().flatten() {
-            for resource in resources.iter().flatten() {
-                for name in &names {
-                    for verb in verbs {
-                        let grant = Grant {
-                            role: role_name.clone(),
-                            group: group.clone(),
-                            resource: resource.clone(),
-                            name: name.map(|name| without_number(&general(name))),
-                            verb: verb.clone(),
-                        };
-                        rules.push(Rule {
-                            grant,
-                            namespace: role.metadata.namespace.clone(),
-                            name: name.cloned(),
-                        });
-                    }
-                }
-            }
-        }
+        let namespace = role.metadata.namespace.clone();
+        rules.push(Rule { grant, namespace, name: name.map(str::to_owned) });
     }
     rules
+}
+
+/// Each combination of group, resource, name and verb that a rule allows; no name: any.
+fn single(rule: &PolicyRule) -> impl Iterator<Item = (&str, &str, Option<&str>, &str)> {
+    let limit = rule.resource_names.as_deref().unwrap_or_default();
+    let names = limit.iter().map(|name| Some(name.as_str())).chain(limit.is_empty().then_some(None));
+    let groups = rule.api_groups.iter().flatten();
+    let resources =
+        groups.flat_map(|group| rule.resources.iter().flatten().map(move |resource| (group, resource)));
+    let objects =
+        resources.flat_map(move |(group, resource)| names.clone().map(move |name| (group, resource, name)));
+    objects.flat_map(|(group, resource, name)| {
+        rule.verbs.iter().map(move |verb| (group.as_str(), resource.as_str(), name, verb.as_str()))
+    })
 }
 
 /// The records of the history are ten of a kind.

@@ -156,8 +156,12 @@ impl Site {
     }
 }
 
-fn printed(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| error.to_string())?;
+/// Runs a command that reads nothing; what it prints.
+///
+/// # Errors
+/// What it prints when it fails.
+pub fn printed(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }

@@ -8,11 +8,11 @@
     reason = "a test may"
 )]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use awsiam_tests::loopback::{answer, free_address};
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
 use awsiam_tests::valve::Valve;
@@ -99,21 +99,6 @@ impl Replicas {
     fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
-}
-
-/// What an address answers to a GET; an error where nobody listens yet.
-fn answer(address: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// A port of loopback that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn foreign_edit(stage: &Stage, number: usize) {
@@ -268,15 +253,15 @@ async fn ready_is_who_waits_for_the_lease_and_who_leads_once_every_cluster_was_l
     let hanging = replicas.process_with(&replicas.kubeconfig, &[&health[0], "--hang-after-writes=0"]);
     let cluster = format!("among them {}/{CLUSTER}", replicas.stage.namespace);
     says(addresses[0], "/readyz", &cluster).await;
-    assert!(answer(addresses[0], "/readyz").unwrap().starts_with("HTTP/1.1 503"));
-    says(addresses[0], "/livez", "HTTP/1.1 200").await;
+    assert!(answer(addresses[0], "/readyz").unwrap().starts_with("HTTP/1.0 503"));
+    says(addresses[0], "/livez", "HTTP/1.0 200").await;
     let waiting = replicas.process_with(&replicas.kubeconfig, &[&health[1]]);
-    says(addresses[1], "/readyz", "HTTP/1.1 200").await;
+    says(addresses[1], "/readyz", "HTTP/1.0 200").await;
     assert_eq!(replicas.leader().await, Some(hanging.id()));
 
     hanging.kill();
     replicas.stage.text_gets("mapRoles", "username: dev").await;
-    says(addresses[1], "/readyz", "HTTP/1.1 200").await;
+    says(addresses[1], "/readyz", "HTTP/1.0 200").await;
     assert_eq!(replicas.leader().await, Some(waiting.id()));
-    assert!(answer(addresses[1], "/else").unwrap().starts_with("HTTP/1.1 404"));
+    assert!(answer(addresses[1], "/else").unwrap().starts_with("HTTP/1.0 404"));
 }

@@ -9,14 +9,12 @@
 )]
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use awsiam_tests::control_plane::ControlPlane;
-use awsiam_tests::process::binary;
+use awsiam_tests::process::Process;
+use awsiam_tests::site::{Site, printed};
 
 const TEXT: &str = include_str!("../../README.md");
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What stands in the first block of a language behind a heading.
 fn block(heading: &str, language: &str) -> &'static str {
@@ -25,50 +23,27 @@ fn block(heading: &str, language: &str) -> &'static str {
     behind.split_once("```").unwrap().0
 }
 
-/// Ended with the test.
-struct Pod(Child);
-
-impl Drop for Pod {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn printed(command: &mut Command) -> Result<String, String> {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
-fn eventually(what: &str, mut ask: impl FnMut() -> Result<String, String>) {
-    let end = Instant::now() + DEADLINE;
-    while let Err(instead) = ask() {
-        assert!(Instant::now() < end, "waited for {what}: {instead}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// What the kubelet would run, and until its pod is ready.
-async fn play_the_pod(plane: &ControlPlane) -> Pod {
+async fn play_the_pod(plane: &ControlPlane, site: &Site) -> Process {
     let path = "jsonpath={range .spec.template.spec.containers[0].args[*]}{@}{\"\\n\"}{end}";
     let words = ["-n", "awsiam-system", "get", "deployment", "awsiam-operator", "-o", path];
-    let args = printed(plane.kubectl().unwrap().args(words)).unwrap();
+    let args = site.kubectl(&words);
     // Other tests run at the same time.
-    let args = args.lines().filter(|arg| !arg.starts_with("--health-address"));
+    let args: Vec<&str> = args
+        .lines()
+        .filter(|arg| !["--health-address", "--metrics-address"].iter().any(|a| arg.starts_with(a)))
+        .collect();
     let kubeconfig = plane.service_account_kubeconfig("awsiam-system", "awsiam-operator").await.unwrap();
-    let log = std::fs::File::create(plane.folder().join("operator.log")).unwrap();
-    let mut command = Command::new(binary());
-    let pod = Pod(command.args(args).env("KUBECONFIG", kubeconfig).stderr(log).spawn().unwrap());
+    let pod = Process::run(&kubeconfig, &args, &plane.folder().join("operator.log")).unwrap();
     let words = ["-n", "awsiam-system", "get", "clusters.anywhere.eks.amazonaws.com/local"];
-    eventually("the local Cluster", || printed(plane.kubectl().unwrap().args(words)));
+    site.eventually("the local Cluster", || site.try_kubectl(&words).map(drop));
     pod
 }
 
 #[tokio::test]
 async fn every_command_of_the_quick_start_does_what_it_says() {
     let plane = ControlPlane::start().await.unwrap();
+    let site = Site { kubeconfig: plane.kubeconfig_path().to_owned(), folder: plane.folder().to_owned() };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let desk = plane.folder().join("desk");
     std::fs::create_dir(&desk).unwrap();
@@ -87,7 +62,7 @@ async fn every_command_of_the_quick_start_does_what_it_says() {
         last = printed(&mut command).unwrap_or_else(|error| panic!("{line}: {error}"));
         if is_install {
             assert!(last.contains("The same as cluster-admin"), "{last}");
-            pod = Some(play_the_pod(&plane).await);
+            pod = Some(play_the_pod(&plane, &site).await);
         }
     }
     assert!(last.contains("arn:aws:iam::111122223333:role/PlatformAdmin"), "{last}");
@@ -98,5 +73,5 @@ async fn every_command_of_the_quick_start_does_what_it_says() {
     printed(helm.args(["uninstall", "awsiam-operator", "--namespace", "awsiam-system"])).unwrap();
     let words =
         ["-n", "awsiam-system", "get", "clusters.anywhere.eks.amazonaws.com/local", "awsiamconfig/platform"];
-    printed(plane.kubectl().unwrap().args(words)).unwrap();
+    site.kubectl(&words);
 }

@@ -39,7 +39,7 @@ fn in_sources() -> Words {
     let notes = &behind(&notes, "(") | &behind(&notes, "\n            ");
     let notes = notes.into_iter().filter(|word| !word.contains(' ')).collect();
     let others = &behind(&part("crates/controller/src/error.rs", "fn reason(&self)", "\n    }\n"), "=> ")
-        | &behind(&part("crates/controller/src/report.rs", "fn note_finding", "\n}\n"), "reason: ");
+        | &behind(&part("crates/controller/src/report/findings.rs", "fn note_finding", "\n}\n"), "reason: ");
     let all =
         [behind(&conditions, "&str = "), behind(&outcomes, "=> "), findings, lint, changes, notes, others];
     for (number, words) in all.iter().enumerate() {

@@ -1,12 +1,10 @@
 //! A Prometheus of the operating system, on a free port of loopback, until it goes out of scope.
 
-use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
+use awsiam_tests::loopback::{answer, free_address};
 use serde_json::Value;
 
 /// A program of package `prometheus`; none, and one line that says so, where it is not installed.
@@ -19,22 +17,9 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A port of loopback that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 /// What an address answers to a GET; an error where nobody listens, or it is no success.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<String, String> {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: it\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = ask().map_err(|error| error.to_string())?;
+    let text = answer(address, path).map_err(|error| error.to_string())?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| format!("no answer: {text}"))?;
     let is_success = head.lines().next().is_some_and(|line| line.contains(" 200"));
     if is_success { Ok(body.to_owned()) } else { Err(text) }
@@ -80,14 +65,7 @@ impl Prometheus {
 
     /// The series that a query gives now.
     pub(crate) fn query(&self, query: &str) -> Result<Vec<Value>, String> {
-        let mut encoded = String::new();
-        for byte in query.bytes() {
-            if byte.is_ascii_alphanumeric() {
-                encoded.push(char::from(byte));
-            } else {
-                write!(encoded, "%{byte:02X}").unwrap();
-            }
-        }
+        let encoded: String = form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let data = self.api(&format!("query?query={encoded}"))?;
         Ok(data["result"].as_array().cloned().unwrap_or_default())
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use awsiam_tests::loopback::free_address;
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, install_for, role_arn};
 use awsiam_tests::valve::Valve;
@@ -11,7 +12,7 @@ use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::alerts::{ALERTS, names};
-use crate::prometheus::{Prometheus, free_address, get};
+use crate::prometheus::{Prometheus, get};
 use crate::{path, read};
 
 const DASHBOARD: &str = "charts/awsiam-operator/files/dashboard.json";
