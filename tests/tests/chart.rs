@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 const RESTRICTED: &str = "awsiam-restricted";
 
 /// Names of sets of values, and what `--set` takes for each.
-const SETS: [(&str, &[&str]); 7] = [
+const SETS: [(&str, &[&str]); 8] = [
     ("least", &[]),
     ("one cluster", &["localCluster.configs={team}", "localCluster.mode=External"]),
     (
@@ -66,6 +66,7 @@ const SETS: [(&str, &[&str]); 7] = [
             "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
         ],
     ),
+    ("a guard", &["guard.enabled=true", "guard.exemptUsers={it's \"me\"}", "guard.exemptGroups={a,b}"]),
 ];
 
 /// What the chart makes of values, with its test.
