@@ -50,7 +50,7 @@ demo: prerequisites ## show the operator at work on a real API server (KEEP=1 le
 
 .PHONY: login
 login: control-plane sts programs ## show logins with AWS identities on a real node, from nothing and back to nothing (root)
-	cargo test $(LOCKED) -q -p awsiam-tests --test login_by_operator -- --nocapture
+	cargo test $(LOCKED) -q -p awsiam-tests --test login_by_operator from_nothing -- --nocapture
 
 .PHONY: test
 test: control-plane sts programs ## run all tests, those on a real API server among them

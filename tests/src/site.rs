@@ -83,25 +83,38 @@ impl Site {
     /// When it isn't ready in time.
     pub fn install_operator(&self, values: &[&str]) {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
+        let mut helm = self.helm(&programs::folder_with(&["helm"]).expect("helm").join("helm"));
+        helm.arg("install").args(self.release_words(&chart, values));
+        if let Err(error) = printed(&mut helm) {
+            let pods = self.try_kubectl(&["describe", "pods", "-A"]);
+            panic!("{error}\n{}", pods.unwrap_or_default());
+        }
+    }
+
+    /// This helm, with its caches in our folder.
+    pub fn helm(&self, program: &Path) -> Command {
         let home = self.folder.join("home");
-        let mut helm = self.program("helm");
-        helm.env("HELM_CACHE_HOME", home.join("helm/cache"))
+        let mut helm = Command::new(program);
+        helm.env("KUBECONFIG", &self.kubeconfig)
+            .env("HELM_CACHE_HOME", home.join("helm/cache"))
             .env("HELM_CONFIG_HOME", home.join("helm/config"))
             .env("HELM_DATA_HOME", home.join("helm/data"));
-        helm.args(["install", "awsiam"]).arg(chart);
-        helm.args(["--namespace", "awsiam-system", "--create-namespace", "--wait"]);
+        helm
+    }
+
+    /// What `helm install` and `helm upgrade` take for release `awsiam` of a chart, with the operator's image of the tests.
+    pub fn release_words(&self, chart: &Path, values: &[&str]) -> Vec<String> {
+        let mut words = vec!["awsiam".to_owned(), chart.display().to_string()];
+        words.extend(["--namespace", "awsiam-system", "--create-namespace", "--wait"].map(str::to_owned));
         let own = [
             format!("localCluster.namespace=default,localCluster.name={CLUSTER}"),
             format!("image.repository={REPOSITORY},image.tag={TAG},resync=5s"),
             "authenticator.allowedImagePrefixes={awsiam.test/}".to_owned(),
         ];
         for value in own.iter().map(String::as_str).chain(values.iter().copied()) {
-            helm.args(["--set", value]);
+            words.extend(["--set".to_owned(), value.to_owned()]);
         }
-        if let Err(error) = printed(&mut helm) {
-            let pods = self.try_kubectl(&["describe", "pods", "-A"]);
-            panic!("{error}\n{}", pods.unwrap_or_default());
-        }
+        words
     }
 
     /// What a condition of the Cluster says: status, reason and message.

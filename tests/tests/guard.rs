@@ -25,7 +25,8 @@ const NODES: &str = "- rolearn: arn:aws:iam::111122223333:role/nodes
 
 /// So many entries that are not for nodes.
 fn people(word: &str, number: usize) -> String {
-    (0..number).map(|i| format!("- {word}: arn:aws:iam::111122223333:x/p{i}\n  username: p{i}\n")).collect()
+    let one = |i| [format!("- {word}: arn:aws:iam::111122223333:x/p{i}\n"), format!("  username: p{i}\n")];
+    (0..number).flat_map(one).collect()
 }
 
 fn with_nodes(number: usize) -> String {
@@ -51,7 +52,7 @@ impl Guarded {
             .stage
             .eventually("the guard refuses", async || {
                 let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
-                match guarded.maps(&guarded.admin()).delete("aws-auth", &dry).await {
+                match maps(&guarded.admin()).delete("aws-auth", &dry).await {
                     Err(_) => Ok(()),
                     Ok(_) => Err("deletes".to_owned()),
                 }
@@ -76,13 +77,9 @@ impl Guarded {
         self.stage.plane.client_as("breakglass", &["system:masters"])
     }
 
-    fn maps(&self, client: &Client) -> Api<ConfigMap> {
-        Api::namespaced(client.clone(), "kube-system")
-    }
-
     /// Makes aws-auth have these keys, whatever it had.
     async fn has(&self, data: &[(&str, &str)]) -> ConfigMap {
-        let maps = self.maps(&self.exempt());
+        let maps = maps(&self.exempt());
         let now = maps.get_opt("aws-auth").await.unwrap();
         let wanted = config_map("aws-auth", data, now.as_ref().and_then(ResourceExt::resource_version));
         match now {
@@ -100,7 +97,7 @@ impl Guarded {
     ) -> Result<(), String> {
         let now = self.has(from).await;
         let wanted = config_map("aws-auth", to, now.resource_version());
-        said(self.maps(client).replace("aws-auth", &PostParams::default(), &wanted).await)
+        said(maps(client).replace("aws-auth", &PostParams::default(), &wanted).await)
     }
 
     /// What kubectl prints about replacing `mapRoles`.
@@ -114,7 +111,7 @@ impl Guarded {
     }
 
     /// Takes the guard away, so that other tests have the control plane as it was.
-    async fn is_taken_away(self) {
+    async fn end(self) {
         let kubectl = |args: &[&str]| {
             let done = self.stage.plane.kubectl().unwrap().args(args).output().unwrap();
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -124,11 +121,15 @@ impl Guarded {
         }
         self.stage
             .eventually("aws-auth can be deleted", async || {
-                let gone = self.maps(&self.admin()).delete("aws-auth", &DeleteParams::default()).await;
+                let gone = maps(&self.admin()).delete("aws-auth", &DeleteParams::default()).await;
                 gone.map(drop).map_err(|error| error.to_string())
             })
             .await;
     }
+}
+
+fn maps(client: &Client) -> Api<ConfigMap> {
+    Api::namespaced(client.clone(), "kube-system")
 }
 
 fn config_map(name: &str, data: &[(&str, &str)], resource_version: Option<String>) -> ConfigMap {
@@ -175,11 +176,11 @@ async fn the_guard_refuses_what_locks_out_and_lets_those_pass_who_are_exempt() {
         let warnings = policy.status.and_then(|status| status.type_checking?.expression_warnings);
         assert_eq!(warnings, None, "the API server's own check of the expressions");
     }
-    guarded.is_taken_away().await;
+    guarded.end().await;
 }
 
 async fn deletions(guarded: &Guarded) {
-    let maps = guarded.maps(&guarded.admin());
+    let maps = maps(&guarded.admin());
     guarded.has(&[("mapRoles", NODES)]).await;
     assert_refused(
         said(maps.delete("aws-auth", &DeleteParams::default()).await),
@@ -211,7 +212,7 @@ async fn nodes(guarded: &Guarded) {
     // A patch is an edit as well.
     guarded.has(&[("mapRoles", &with_nodes(1))]).await;
     let patch = Patch::Merge(json!({"data": {"mapRoles": people("rolearn", 2)}}));
-    let told = guarded.maps(&admin).patch("aws-auth", &PatchParams::default(), &patch).await;
+    let told = maps(&admin).patch("aws-auth", &PatchParams::default(), &patch).await;
     assert_refused(said(told), "without any entry for nodes");
 }
 
@@ -255,7 +256,7 @@ async fn exemptions(guarded: &Guarded) {
     }
     for client in [guarded.exempt(), of_group] {
         guarded.has(&[("mapRoles", NODES)]).await;
-        said(guarded.maps(&client).delete("aws-auth", &DeleteParams::default()).await).unwrap();
+        said(maps(&client).delete("aws-auth", &DeleteParams::default()).await).unwrap();
     }
     // An operator of another namespace, and a user who is called like the exempt group.
     for client in [
@@ -308,7 +309,7 @@ async fn other_objects(guarded: &Guarded) {
         maps.delete(name, &DeleteParams::default()).await.unwrap();
     }
     // All others in kube-system can be deleted together, with aws-auth left.
-    let maps = guarded.maps(&guarded.admin());
+    let maps = maps(&guarded.admin());
     maps.create(&PostParams::default(), &config_map("bystander", &[], None)).await.unwrap();
     let all = maps.delete_collection(&DeleteParams::default(), &ListParams::default()).await.map(drop);
     assert_refused(said(all), "refuses to delete aws-auth");

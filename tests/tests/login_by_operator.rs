@@ -9,6 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "login_by_operator/helm.rs"]
+mod helm;
 #[path = "login_by_operator/host_path.rs"]
 mod host_path;
 #[path = "login_by_operator/port.rs"]
@@ -26,8 +28,8 @@ use awsiam_tests::sts::{Accounts, Identity, Sts};
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use kube::api::PostParams;
+use kube::{Api, Client};
 use serde_json::json;
 
 const AUTHENTICATOR: &str = "awsiam.test/aws-iam-authenticator:v0.7.18";
@@ -246,8 +248,8 @@ async fn an_old_token_is_refused(plane: &ControlPlane, sts: &Sts, users: &Users)
 }
 
 /// Logs in with a token of its own each time, so that the API server's cache does not answer.
-async fn logs_in(plane: &ControlPlane, token: String) -> bool {
-    let reviews: Api<TokenReview> = Api::all(plane.client());
+async fn logs_in(client: Client, token: String) -> bool {
+    let reviews: Api<TokenReview> = Api::all(client);
     let spec = TokenReviewSpec { token: Some(token), ..TokenReviewSpec::default() };
     let review = TokenReview { spec, ..TokenReview::default() };
     let answer = reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap();
@@ -257,8 +259,11 @@ async fn logs_in(plane: &ControlPlane, token: String) -> bool {
 async fn five_hundred_logins_fit_into_the_memory(machine: &Machine, sts: &Sts, users: &Users) {
     let tokens = sts.tokens(sts.identity("alice"), &users.cluster_id, 500).unwrap();
     let plane = machine.control_plane();
-    let accepted: Vec<bool> =
-        futures::stream::iter(tokens).map(|token| logs_in(plane, token)).buffer_unordered(20).collect().await;
+    let accepted: Vec<bool> = futures::stream::iter(tokens)
+        .map(|token| logs_in(plane.client(), token))
+        .buffer_unordered(20)
+        .collect()
+        .await;
     assert_eq!((accepted.len(), accepted.iter().all(|in_| *in_)), (500, true));
     let script = r"for d in /proc/[0-9]*; do
         tr '\0' ' ' <$d/cmdline 2>/dev/null | grep -q '^/aws-iam-authenticator server' && grep -E '^(RssAnon|VmHWM|VmRSS)' $d/status
@@ -315,7 +320,7 @@ async fn the_leaf_is_renewed(machine: &Machine, sts: &Sts, users: &Users, site: 
     let (mut refused_since, mut gap) = (None::<Instant>, Duration::ZERO);
     for token in tokens {
         assert!(Instant::now() < end, "the pods were not restarted");
-        if logs_in(machine.control_plane(), token).await {
+        if logs_in(machine.control_plane().client(), token).await {
             gap = gap.max(refused_since.take().map_or(Duration::ZERO, |since| since.elapsed()));
             if !gap.is_zero() && serving() != before {
                 break;

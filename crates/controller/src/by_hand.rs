@@ -2,20 +2,24 @@
 //! on record first, every write is conditional on what was read, and all of it goes through the gateway. Needs a
 //! client; what to write is decided by the caller.
 
+use std::fmt::Debug;
+
 use awsiam_api::identity_mapping::api_resource;
 use awsiam_api::names::{COMMAND_LINE_MANAGER, IDENTITY_MAPPING_CLUSTER, IDENTITY_MAPPING_MARK, RELEASED};
 use awsiam_api::{AWSIamConfig, Cluster};
-use awsiam_authenticator::names::MANAGED_BY;
+use awsiam_authenticator::names::{self, MANAGED_BY};
+use awsiam_core::history::SLOTS;
 use awsiam_core::identity_mappings::Deletion;
 use awsiam_core::plan::Content;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, DynamicObject, ObjectMeta};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use crate::content;
 use crate::error::Error;
 use crate::gateway::{self, Gateway};
-use crate::history::History;
+use crate::history::{History, record_name};
 use crate::observe;
 
 /// Gives `aws-auth` this content, if it is still as it was read; `seen`: none, and it is made if there is still none.
@@ -119,6 +123,45 @@ pub async fn delete_config(client: &Client, config: &ObjectMeta) -> Result<(), E
     let namespace = config.namespace.as_deref().unwrap_or_default();
     let api: Api<AWSIamConfig> = Api::namespaced(client.clone(), namespace);
     Gateway::by_hand().delete(&api, config.name.as_deref().unwrap_or_default(), config).await
+}
+
+/// Deletes what awsiam keeps beside a Cluster: the Secrets of the authenticator's CA and of the users' kubeconfig. Secrets
+/// of these names that awsiam did not make stay.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Write`].
+pub async fn delete_secrets(client: &Client, cluster: &Cluster) -> Result<(), Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default());
+    let name = cluster.name_any();
+    for name in [names::ca_secret(&name), names::kubeconfig_secret(&name)] {
+        delete_if_ours(&api, &name).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the records of earlier contents of a target's `aws-auth`: nothing can be rolled back to them any more.
+///
+/// # Errors
+/// [`Error::Read`], [`Error::Write`].
+pub async fn delete_history(client: &Client) -> Result<(), Error> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), names::NAMESPACE);
+    for slot in 0..SLOTS {
+        delete_if_ours(&api, &record_name(slot)).await?;
+    }
+    Ok(())
+}
+
+async fn delete_if_ours<K>(api: &Api<K>, name: &str) -> Result<(), Error>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    let what = format!("{} {name}", K::kind(&()));
+    // Its labels are all that is needed: no Secret's content comes here.
+    let found = match api.get_metadata_opt(name).await.map_err(Error::read(what))? {
+        Some(found) if found.labels().get(MANAGED_BY).is_some_and(|by| by == names::MANAGER) => found,
+        _ => return Ok(()),
+    };
+    Gateway::by_hand().delete(api, name, &found.metadata).await
 }
 
 /// Whether a write was refused because somebody else was faster.

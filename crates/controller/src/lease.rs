@@ -11,8 +11,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -118,6 +119,7 @@ pub async fn run_elected(
 
 struct Elector {
     api: Api<Lease>,
+    reviews: Api<SelfSubjectReview>,
     election: Election,
     term: Arc<Term>,
     /// The lease as last read or written.
@@ -127,8 +129,9 @@ struct Elector {
 
 impl Elector {
     fn new(client: Client, election: Election) -> Self {
+        let reviews = Api::all(client.clone());
         let api = Api::namespaced(client, &election.namespace);
-        Self { api, election, term: Arc::new(Term::ended()), lease: None, rival: Rival::default() }
+        Self { api, reviews, election, term: Arc::new(Term::ended()), lease: None, rival: Rival::default() }
     }
 
     /// Asks again and again until the lease is ours.
@@ -205,7 +208,11 @@ impl Elector {
 
     async fn make(&mut self) -> Result<bool, String> {
         let lease = Lease {
-            metadata: ObjectMeta { name: Some(self.election.name.clone()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(self.election.name.clone()),
+                owner_references: self.owner().await.map(|owner| vec![owner]),
+                ..ObjectMeta::default()
+            },
             spec: Some(terms::taken(None, &self.election, Timestamp::now())),
         };
         match self.api.create(&PostParams::default(), &lease).await {
@@ -214,6 +221,22 @@ impl Elector {
                 Ok(true)
             }
             Err(error) => Err(words(&error)),
+        }
+    }
+
+    /// Our ServiceAccount, with which the Lease goes: nothing else would take it away when the operator is uninstalled.
+    /// None where we are somebody else, or are not told who we are.
+    async fn owner(&self) -> Option<OwnerReference> {
+        let asked = self.reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+        match asked {
+            Ok(review) => terms::owner(&self.election.namespace, &review.status?.user_info?),
+            Err(error) => {
+                tracing::debug!(
+                    why = words(&error),
+                    "can't see whose ServiceAccount this is; the Lease has no owner"
+                );
+                None
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! `release`.
 
 use awsiam_api::names::{CLUSTER_FINALIZER, CONFIG_FINALIZER, RELEASED};
+use awsiam_authenticator::names;
 use awsiam_core::ledger;
-use awsiam_tests::stage::{CLUSTER, Running, Stage, data};
+use awsiam_tests::stage::{CLUSTER, Running, Stage, apply, data};
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::{THEIRS, awsiam};
@@ -89,8 +91,22 @@ async fn entries_stay_as_nobody_s_and_the_operator_does_not_take_them_back() {
 async fn entries_go_where_asked_and_so_do_the_objects() {
     let stage = Stage::set().await;
     let operator = in_effect(&stage).await;
+    // Of the two Secrets one is ours.
+    let (ours, theirs) = (names::ca_secret(CLUSTER), names::kubeconfig_secret(CLUSTER));
+    for (name, labels) in [(&ours, json!({names::MANAGED_BY: names::MANAGER})), (&theirs, json!({}))] {
+        let metadata = json!({"name": name, "namespace": stage.namespace, "labels": labels});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+        apply(stage.plane, &secret.to_string()).unwrap();
+    }
+    let records = ListParams::default().labels(&format!("{}={}", names::MANAGED_BY, names::MANAGER));
+    assert!(!stage.config_maps().list(&records).await.unwrap().items.is_empty());
     let words = ["release", CLUSTER, "--remove-entries", "--delete-objects", "--yes"];
     awsiam(&stage, &words).await.done();
+    assert!(stage.config_maps().list(&records).await.unwrap().items.is_empty());
+    let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    assert!(
+        secrets.get_opt(&ours).await.unwrap().is_none() && secrets.get_opt(&theirs).await.unwrap().is_some()
+    );
     let after = stage.aws_auth().await.unwrap();
     assert_eq!(
         (data(&after)["mapRoles"].as_str(), after.annotations().get(ledger::ANNOTATION)),

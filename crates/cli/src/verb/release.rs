@@ -48,7 +48,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     remove_entries: bool,
 
-    /// Afterwards delete the Cluster, and its AWSIamConfigs that no other Cluster refers to
+    /// Afterwards delete the Cluster, its AWSIamConfigs that no other Cluster refers to, the Secrets with its
+    /// authenticator's CA and its users' kubeconfig, and the history of aws-auth, to which nothing can be rolled back then
     #[arg(long)]
     delete_objects: bool,
 
@@ -164,7 +165,7 @@ impl Arguments {
         let told = [
             (
                 self.delete_objects,
-                "the Cluster is deleted, and its AWSIamConfigs that no other Cluster refers to",
+                "the Cluster is deleted, with its AWSIamConfigs that no other Cluster refers to, the Secrets of CA and kubeconfig, and the history",
             ),
             (
                 !self.delete_objects,
@@ -180,7 +181,7 @@ impl Arguments {
         hands.take_from_target(&release, self.remove_entries).await?;
         hands.unhold().await?;
         if self.delete_objects {
-            hands.delete().await?;
+            hands.delete(&release.survey.target.client).await?;
         }
         Ok(())
     }

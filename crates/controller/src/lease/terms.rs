@@ -3,8 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::api::authentication::v1::UserInfo;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -74,6 +75,16 @@ pub(super) fn released(ours: LeaseSpec, now: MicroTime) -> LeaseSpec {
         acquire_time: Some(now),
         ..ours
     }
+}
+
+/// The ServiceAccount that a user is, as owner of a Lease in its namespace. Only there: an owner in another namespace counts
+/// for gone, and the Lease would be collected at once.
+pub(super) fn owner(namespace: &str, user: &UserInfo) -> Option<OwnerReference> {
+    let name = user.username.as_deref()?.strip_prefix("system:serviceaccount:")?;
+    let (_, name) = name.split_once(':').filter(|(of, _)| *of == namespace)?;
+    let uid = user.uid.clone().filter(|uid| !uid.is_empty())?;
+    let (api_version, kind) = ("v1".to_owned(), "ServiceAccount".to_owned());
+    Some(OwnerReference { api_version, kind, name: name.to_owned(), uid, ..OwnerReference::default() })
 }
 
 /// Somebody else's lease, and since when by our clock it stands as it does. No clock is compared with another one's.
@@ -182,6 +193,29 @@ mod tests {
         assert_eq!(renewed.acquire_time, first.acquire_time);
         assert_eq!(second.acquire_time, Some(MicroTime(at(3))));
         assert_eq!(second.strategy, strategy);
+    }
+
+    #[test]
+    fn a_lease_belongs_to_a_service_account_of_its_own_namespace_alone() {
+        let user = |name: &str, uid: &str| UserInfo {
+            username: Some(name.to_owned()),
+            uid: Some(uid.to_owned()),
+            ..UserInfo::default()
+        };
+        let ours = owner("ns", &user("system:serviceaccount:ns:awsiam", "1-2")).unwrap();
+        assert_eq!(
+            (ours.kind.as_str(), ours.name.as_str(), ours.uid.as_str()),
+            ("ServiceAccount", "awsiam", "1-2")
+        );
+        for (name, uid) in [
+            ("system:serviceaccount:other:awsiam", "1-2"),
+            ("system:serviceaccount:ns:awsiam", ""),
+            ("system:serviceaccount:ns", "1-2"),
+            ("admin", "1-2"),
+        ] {
+            assert_eq!(owner("ns", &user(name, uid)), None, "{name}");
+        }
+        assert_eq!(owner("ns", &UserInfo::default()), None);
     }
 
     #[test]

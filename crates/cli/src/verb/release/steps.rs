@@ -15,7 +15,7 @@ use awsiam_core::ledger::{Ledger, Relation};
 use awsiam_core::plan::{self, Blocked, Content, LastAdminAllowance};
 use awsiam_core::privilege::Policy;
 use kube::api::{Api, DynamicObject, ObjectMeta};
-use kube::{Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 
 use super::{ReleaseError, not_removable};
 use crate::error::Error;
@@ -191,9 +191,12 @@ impl<'m> Hands<'m> {
         Ok(())
     }
 
-    /// Deletes the Cluster, and AWSIamConfigs that no other one refers to.
-    pub(super) async fn delete(&self) -> Result<(), Error> {
+    /// Deletes what we keep of the target and beside the Cluster, then the Cluster, and AWSIamConfigs that no other one
+    /// refers to.
+    pub(super) async fn delete(&self, target: &Client) -> Result<(), Error> {
         let client = &self.management.client;
+        by_hand::delete_history(target).await.map_err(ReleaseError::Write)?;
+        by_hand::delete_secrets(client, &self.cluster).await.map_err(ReleaseError::Write)?;
         let others = self.others(false).await?;
         let configs = self.configs(&others).await?;
         by_hand::delete_cluster(client, &self.cluster).await.map_err(ReleaseError::Write)?;
