@@ -15,10 +15,11 @@ use awsiam_api::{crds, crds_yaml};
 use awsiam_controller::Options;
 use awsiam_controller::health::Health;
 use awsiam_tests::control_plane::{AuditEvent, AuditMark};
-use awsiam_tests::stage::{CLUSTER, DEADLINE, Stage, apply, install_with};
+use awsiam_tests::stage::{CLUSTER, DEADLINE, Stage, apply, install, install_with};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use serde_json::json;
 
@@ -245,4 +246,45 @@ async fn the_local_cluster_is_made_where_it_is_absent_and_is_peoples_from_then_o
     let after = stage.clusters().get(CLUSTER).await.unwrap();
     assert_eq!((after.spec, after.metadata.generation), (edited.spec, edited.metadata.generation));
     install_with(stage.plane, &stage.namespace, CLUSTER, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_right_that_lacks_is_told_with_verb_resource_and_the_charts_value() {
+    let stage = Stage::set().await;
+    let values = ["rights.authenticator=false".to_owned(), "rights.controlPlane=false".to_owned()];
+    install_with(stage.plane, &stage.namespace, CLUSTER, &values).await.unwrap();
+    stage.make_aws_auth(&[("mapRoles", "")]).await;
+    stage.config("team", &[("Dev", "dev", &["dev"])]).await;
+    let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
+    stage
+        .cluster_spec(json!({"identityProviderRefs": refs, "iamAuthenticator": {"mode": "DaemonSet"}}))
+        .await;
+    let operator = stage.operator().await;
+    let said = stage.condition("AuthenticatorReady", "False", "ReadFailed").await;
+    for part in ["cannot list resource \"nodes\"", "The chart grants this by rights.authenticator"] {
+        assert!(said.contains(part) && !said.contains("ApiError"), "{said}");
+    }
+    operator.stop().await;
+
+    // Somebody took the chart's RoleBinding in kube-system away.
+    let bindings: Api<RoleBinding> = Api::namespaced(stage.client.clone(), "kube-system");
+    for binding in bindings.list(&ListParams::default()).await.unwrap() {
+        if binding.name_any().contains("awsiam") {
+            bindings.delete(&binding.name_any(), &DeleteParams::default()).await.unwrap();
+        }
+    }
+    let before = stage.aws_auth().await;
+    let operator = stage.operator().await;
+    stage.config("team", &[("Dev", "dev", &["dev"]), ("Ops", "ops", &[])]).await;
+    let said = stage.condition("TargetReachable", "False", "Unreachable").await;
+    for part in [
+        "resource \"configmaps\"",
+        "in the namespace \"kube-system\"",
+        "`helm upgrade` brings its Roles back",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(stage.aws_auth().await, before);
+    operator.stop().await;
+    install(stage.plane).await.unwrap();
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use awsiam_api::conditions::reasons;
 use futures::FutureExt;
 use kube::client::AuthError;
+use kube::runtime::watcher;
 use thiserror::Error;
 
 /// Why the operator did not start.
@@ -23,7 +24,7 @@ pub enum StartError {
 #[derive(Debug, Error)]
 pub enum Error {
     /// A direct read.
-    #[error("can't read {what}: {source}")]
+    #[error("can't read {what}: {}", answer(source))]
     Read {
         /// Kind and name.
         what: String,
@@ -32,7 +33,7 @@ pub enum Error {
         source: Box<kube::Error>,
     },
     /// A write.
-    #[error("can't {action} {what}: {source}")]
+    #[error("can't {action} {what}: {}", answer(source))]
     Write {
         /// Such as `update`.
         action: &'static str,
@@ -116,6 +117,49 @@ impl Error {
     }
 }
 
+/// What a client's error says, and where a right is missing, which value of the chart gives it.
+pub(crate) fn answer(error: &kube::Error) -> String {
+    let said = words(error);
+    let is_refused = matches!(error, kube::Error::Api(status) if status.is_forbidden());
+    match is_refused.then(|| granted_by(&said)).flatten() {
+        Some(way) => format!(
+            "{}. {way}; on a remote target the user of its kubeconfig needs it",
+            said.trim_end_matches('.')
+        ),
+        None => said,
+    }
+}
+
+/// What a watch's error says, as [`Error`] says it of a request.
+pub(crate) fn watch_words(error: &watcher::Error) -> String {
+    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => answer(error),
+        WatchError(status) => status.message.clone(),
+        NoResourceVersion => error.to_string(),
+    }
+}
+
+/// How the chart grants what this refusal of authorization names. The API server says `User "U" cannot VERB resource "R" in
+/// API group "G" …` (k8s.io/apiserver, `pkg/endpoints/handlers/responsewriters/errors.go`); what else is forbidden, as by
+/// admission, is no matter of rights.
+fn granted_by(refusal: &str) -> Option<String> {
+    let quoted = |after: &str| refusal.split_once(after)?.1.split_once('"').map(|(name, _)| name);
+    let (resource, group) = (quoted("resource \"")?, quoted("in API group \"")?);
+    let value = match (group, resource) {
+        ("controlplane.cluster.x-k8s.io" | "cluster.x-k8s.io", _) => "rights.controlPlane",
+        ("apps" | "iamauthenticator.k8s.aws" | "authentication.k8s.io" | "rbac.authorization.k8s.io", _)
+        | ("", "secrets" | "serviceaccounts" | "nodes" | "pods") => "rights.authenticator",
+        ("anywhere.eks.amazonaws.com", _) => "watchNamespaces",
+        _ => {
+            return Some(
+                "The chart grants this whatever its values: `helm upgrade` brings its Roles back".to_owned(),
+            );
+        }
+    };
+    Some(format!("The chart grants this by {value}"))
+}
+
 /// What a client's error says, causes included, once, and without what a credential plugin printed.
 #[must_use]
 pub fn words(error: &kube::Error) -> String {
@@ -180,12 +224,42 @@ pub fn backoff(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
 
     #[tokio::test]
     async fn a_panic_is_an_error_like_others() {
         let result: Result<(), Error> = caught(async { panic!("no such thing") }).await;
         assert!(matches!(result, Err(Error::Panicked(text)) if text.contains("no such thing")));
+    }
+
+    fn refused(message: &str, code: u16) -> Error {
+        let status = Status::failure(message, "Forbidden").with_code(code);
+        Error::read("it")(kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn a_right_that_lacks_is_told_with_the_value_of_the_chart_that_grants_it() {
+        let cannot = |verb: &str, resource: &str, group: &str| {
+            let said = format!(
+                "x is forbidden: User \"u\" cannot {verb} resource \"{resource}\" in API group \"{group}\" at the cluster scope"
+            );
+            refused(&said, 403).to_string()
+        };
+        for (resource, group, way) in [
+            ("daemonsets", "apps", "by rights.authenticator"),
+            ("nodes", "", "by rights.authenticator"),
+            ("iamidentitymappings", "iamauthenticator.k8s.aws", "by rights.authenticator"),
+            ("kubeadmcontrolplanes", "controlplane.cluster.x-k8s.io", "by rights.controlPlane"),
+            ("clusters", "anywhere.eks.amazonaws.com", "by watchNamespaces"),
+            ("configmaps", "", "whatever its values: `helm upgrade`"),
+        ] {
+            let told = cannot("list", resource, group);
+            assert!(told.starts_with("can't read it: x is forbidden") && told.contains(way), "{told}");
+            assert!(told.contains("cannot list resource") && !told.contains("ApiError"), "{told}");
+        }
+        assert_eq!(refused("denied by a policy", 403).to_string(), "can't read it: denied by a policy");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::error::Error;
+use crate::error::{Error, watch_words};
 use crate::watches::watch_anew;
 
 /// How long a pass waits for the first list.
@@ -72,7 +72,7 @@ where
                     let broken = state.send_if_modified(|state| {
                         let is_new = *state == State::Waiting;
                         if *state != State::Listed {
-                            *state = State::Broken(error.to_string());
+                            *state = State::Broken(watch_words(&error));
                         }
                         is_new
                     });

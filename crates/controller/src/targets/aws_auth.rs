@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::health::Health;
 use super::lanes::Lanes;
 use super::pace::Pace;
-use crate::error::words;
+use crate::error::answer;
 use crate::watches::{Guard, TakeUpAgain};
 
 /// Namespace of `aws-auth`.
@@ -214,7 +214,7 @@ impl AwsAuth {
     /// Reads which cluster it is, and `aws-auth`; gives the resourceVersion to watch from.
     async fn list(&self, only: &str) -> Result<String, Broken> {
         let failed =
-            |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {}", words(error)));
+            |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {}", answer(error)));
         if self.kind == TargetKind::Remote && self.identity().is_none() {
             let namespaces: Api<Namespace> = Api::all(self.client.clone());
             match namespaces.get_metadata(NAMESPACE).await {
@@ -246,7 +246,7 @@ impl AwsAuth {
             .map_err(|error| match error {
                 // Too old a version: listed again.
                 kube::Error::Api(status) if status.code == 410 => Broken::Interrupted(status.message.clone()),
-                error => Broken::Unreachable(format!("can't watch ConfigMap aws-auth: {}", words(&error))),
+                error => Broken::Unreachable(format!("can't watch ConfigMap aws-auth: {}", answer(&error))),
             })?
             .boxed();
         let silence = Duration::from_secs(seconds.into()) + OVERDUE;
@@ -259,7 +259,7 @@ impl AwsAuth {
             };
             match event {
                 Err(_) => return Err(Broken::Interrupted("nothing was heard for long".to_owned())),
-                Ok(Err(error)) => return Err(Broken::Interrupted(words(&error))),
+                Ok(Err(error)) => return Err(Broken::Interrupted(answer(&error))),
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Ok(Some(event))) => {
                     if self.kind == TargetKind::Remote {
