@@ -64,6 +64,7 @@ async fn what_is_wrong_is_told_with_what_to_do() {
         assert!(found.iter().any(|(l, m)| *l == level && m.contains(message)), "{check}: {found:#?}");
     }
     assert_eq!(of(&report, "Server")[0].0, "Ok");
+    assert!(of(&report, "Pods")[0].1.contains("the chart is not installed in this cluster"), "{report:#}");
     assert_eq!(of(&report, "Clock")[0].0, "Ok");
     assert_eq!(of(&report, "CRD").len(), 2);
 

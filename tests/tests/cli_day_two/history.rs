@@ -17,7 +17,12 @@ async fn listed(stage: &Stage) -> Value {
 async fn on_record(stage: &Stage, count: usize) -> Value {
     stage
         .eventually(&format!("{count} records"), async || {
-            let found = listed(stage).await;
+            let run = awsiam(stage, &["history", CLUSTER, "-o", "json"]).await;
+            if run.code != Some(0) {
+                // aws-auth is written before the status is, which names the target.
+                return Err(run.stderr);
+            }
+            let found = run.json_of("history");
             let records = found["revisions"].as_array().map_or(0, Vec::len);
             if records == count && !found["current"].is_null() {
                 Ok(found)

@@ -54,6 +54,7 @@ async fn both_helms_install_upgrade_and_uninstall_while_logins_go_on() {
         site.condition("Ready", "True", "Ready");
         let users = users.get_or_insert_with(|| Users::new(&site));
         release.helm(&["test", "awsiam", "--namespace", "awsiam-system"].map(str::to_owned));
+        is_well_where_the_chart_is(&site);
         let logins = Logins::start(machine.control_plane(), &sts, users);
         release.maps(&machine, &sts, users);
         told("installed: two pods are ready, a mapping is applied and logs in");
@@ -104,6 +105,18 @@ fn two_pods_are_ready(site: &Site) {
         let ready = site.kubectl(&words);
         if ready == "True True" { Ok(()) } else { Err(ready) }
     });
+}
+
+/// What the doctor says of pods, leader and values.
+fn is_well_where_the_chart_is(site: &Site) {
+    let said = site.awsiam(&["check", "default/prod"]);
+    for line in [
+        "ok      Pods awsiam-system/awsiam: 2 of 2 pods are ready",
+        "ok      Leader awsiam-system/awsiam: awsiam-",
+        "ok      ChartValues awsiam-system/awsiam: localCluster is default/prod,",
+    ] {
+        assert!(said.contains(line), "{said}");
+    }
 }
 
 /// Helm 3 and Helm 4.

@@ -1,6 +1,8 @@
 //! `awsiam check`: a doctor. Looks at everything that a login needs, one line each, with what to do. Reads alone, but
-//! for reviews, which change nothing. What is read lies in `reads`, what it means in `judged`.
+//! for reviews, which change nothing. What is read lies in `reads`, what it means in `judged`; the
+//! chart's Deployment has both in `deployed`.
 
+mod deployed;
 mod judged;
 mod permissions;
 mod reads;
@@ -21,7 +23,7 @@ use crate::selection::ClusterName;
 
 /// Look whether everything is in order, before and after installing, and say what to do where it is not
 ///
-/// Looks at the API server and its clock, the CRDs, permissions, aws-auth, the authenticator on each node, the API
+/// Looks at the API server and its clock, the CRDs, the operator's pods, leader and values, permissions, aws-auth, the authenticator on each node, the API
 /// server's webhook, the ends of certificates, and the user kubeconfig. Exit code 0: nothing is wrong (there may be
 /// warnings); 1: something is; 2: it could not be looked at.
 #[derive(Args, Debug)]
@@ -181,6 +183,7 @@ impl Arguments {
         } else if self.installed {
             checks.extend(reads::as_the_operator_says(&management, self.name.as_ref()).await);
         } else {
+            checks.extend(deployed::of_chart(&management).await);
             let clusters = management.chosen(self.name.as_ref(), false).await;
             let place = clusters.as_ref().ok().and_then(|clusters| clusters.first());
             checks.extend(permissions::of_operator(&reviewer, self.service_account.as_deref(), place).await);

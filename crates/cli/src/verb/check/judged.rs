@@ -288,7 +288,9 @@ pub(super) fn webhook(answer: Webhook, name: &str) -> Check {
         }
         Webhook::Absent => wrong(
             "it asks no webhook, so that nobody logs in by an AWS identity",
-            format!("set file and flag: awsiam control-plane {name} --for kubeadm|k3s|rke2|talos"),
+            format!(
+                "set file and flag: awsiam control-plane {name} --for kubeadm|k3s|rke2|talos; docs/runbook.md, From nothing to the first login"
+            ),
         ),
         Webhook::Unanswered => wrong(
             "it asks, and nothing answers on port 21362 of its node",
@@ -320,14 +322,21 @@ pub(super) fn certificate(what: &str, pem: Option<&str>, is_authority: bool, now
             Level::Error,
             NAME,
             message,
-            "the operator makes it; see condition AuthenticatorReady",
+            if is_authority {
+                "the operator makes it; one that is lost: docs/runbook.md, CALost"
+            } else {
+                "the operator makes it; see condition AuthenticatorReady"
+            },
         );
     };
     let days = (until - now).div_euclid(DAY);
     let (limit, remedy) = if is_authority {
         (AUTHORITY_DAYS, "change it in time: docs/runbook.md, Another CA")
     } else {
-        (SERVING_DAYS, "the operator renews it after eight months; see whether it runs, and its log")
+        (
+            SERVING_DAYS,
+            "the operator renews it after eight months; see whether it runs, and docs/runbook.md, Renewal of the serving certificate",
+        )
     };
     if days < 0 {
         Check::new(Level::Error, NAME, format!("{what} ended {} days ago", -days), remedy)
