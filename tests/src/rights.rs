@@ -21,6 +21,8 @@ const OPERATOR: &str = "system:serviceaccount:awsiam-system:awsiam";
 const ROLE: &str = "awsiam-system:awsiam";
 /// Endings of these names that don't hold a Cluster's name.
 const ENDINGS: [&str; 4] = ["watched", "remote", "cluster-api", "leader-election"];
+/// Rules for Clusters that stand for other clusters.
+const REMOTE: &str = "remote";
 const AUDIT: &str = ".audit.log";
 const GRANTED: &str = ".rights.json";
 
@@ -78,6 +80,7 @@ struct Role {
 /// One verb on one resource, as it is granted whatever the Cluster and the namespace are called.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Grant {
+    /// The rules of the chart that it is among: some stand in several Roles, as values choose.
     role: String,
     group: String,
     /// With the subresource behind a slash.
@@ -104,6 +107,8 @@ fn needed(event: &AuditEvent) -> impl Iterator<Item = &str> {
 /// A [`Grant`] on one control plane, with what it takes to see whether a request needed it.
 struct Rule {
     grant: Grant,
+    /// The Role that it stands in, as no Cluster is called.
+    place: String,
     namespace: Option<String>,
     name: Option<String>,
 }
@@ -138,6 +143,7 @@ pub struct Comparison {
 /// Where a file can't be read.
 pub fn compare(folder: &Path) -> io::Result<Comparison> {
     let mut used: BTreeMap<Grant, bool> = BTreeMap::new();
+    let mut places: BTreeMap<String, bool> = BTreeMap::new();
     let mut refused: BTreeSet<(String, String, String)> = BTreeSet::new();
     let mut requests = 0;
     for entry in std::fs::read_dir(folder)? {
@@ -147,6 +153,7 @@ pub fn compare(folder: &Path) -> io::Result<Comparison> {
         let rules: Vec<Rule> = granted.iter().flat_map(rules_of).collect();
         for rule in &rules {
             used.entry(rule.grant.clone()).or_default();
+            places.entry(rule.place.clone()).or_default();
         }
         let log = match File::open(format!("{plane}{AUDIT}")) {
             Ok(log) => log,
@@ -170,6 +177,7 @@ pub fn compare(folder: &Path) -> io::Result<Comparison> {
             }
             for rule in rules.iter().filter(|rule| rule.lets(&event, &resource)) {
                 used.insert(rule.grant.clone(), true);
+                places.insert(rule.place.clone(), true);
             }
         }
     }
@@ -187,6 +195,12 @@ pub fn compare(folder: &Path) -> io::Result<Comparison> {
             .iter()
             .filter(|(grant, used)| !**used && !is_passed_on(grant))
             .map(|(grant, _)| grant.to_string())
+            .chain(
+                places
+                    .iter()
+                    .filter(|(_, used)| !**used)
+                    .map(|(place, _)| format!("anything in role {place}")),
+            )
             .collect(),
     })
 }
@@ -207,24 +221,41 @@ fn rules_of(role: &Role) -> Vec<Rule> {
             .strip_prefix(&format!("{cluster}-"))
             .map_or_else(|| text.to_owned(), |rest| format!("CLUSTER-{rest}")),
     };
-    let role_name = match (ending.starts_with("remote:"), cluster) {
-        (true, _) => "remote:CLUSTER".to_owned(),
-        (false, "") => ending.to_owned(),
-        (false, _) => "CLUSTER".to_owned(),
+    let place = match (ending.starts_with("remote:"), cluster) {
+        (true, _) => "remote:CLUSTER",
+        (false, "") => ending,
+        (false, _) => "CLUSTER",
     };
     let mut rules = Vec::new();
     for (group, resource, name, verb) in role.rules.iter().flat_map(single) {
+        let namespace = role.metadata.namespace.clone();
+        let among = among(place, namespace.is_none(), group, resource);
+        // Remote rules are for Secrets of chosen names, or for all of a namespace.
+        let own_name = name.filter(|_| among != REMOTE).map(|name| without_number(&general(name)));
         let grant = Grant {
-            role: role_name.clone(),
+            role: among.to_owned(),
             group: group.to_owned(),
             resource: resource.to_owned(),
-            name: name.map(|name| without_number(&general(name))),
+            name: own_name,
             verb: verb.to_owned(),
         };
-        let namespace = role.metadata.namespace.clone();
-        rules.push(Rule { grant, namespace, name: name.map(str::to_owned) });
+        let place = if among == REMOTE && namespace.is_none() { "remote everywhere" } else { place };
+        rules.push(Rule { grant, place: place.to_owned(), namespace, name: name.map(str::to_owned) });
     }
     rules
+}
+
+/// The rules of the chart that a right in this Role is among: what Clusters of other clusters need stands in Roles for
+/// namespaces, for single Clusters and for where Cluster API's objects lie, and in the ClusterRole for all namespaces; what the
+/// operator needs for its own resources, in the ClusterRole or in a Role for each namespace.
+fn among<'r>(place: &'r str, is_cluster_role: bool, group: &str, resource: &str) -> &'r str {
+    let of_targets = group.ends_with("cluster.x-k8s.io") || (group.is_empty() && resource == "secrets");
+    match place {
+        "watched" => "",
+        "remote" | "remote:CLUSTER" | "cluster-api" => REMOTE,
+        "" if is_cluster_role && of_targets => REMOTE,
+        other => other,
+    }
 }
 
 /// Each combination of group, resource, name and verb that a rule allows; no name: any.
@@ -290,6 +321,6 @@ mod tests {
         let lines = [line("get", "secrets", "prod-ca", 403), line("watch", "pods", "", 403)];
         let found = compared(&lines);
         assert_eq!(found.refused, [r#"watch pods (group "")"#]);
-        assert_eq!(found.unused.len(), 2);
+        assert_eq!(found.unused.len(), 3, "two rights, and the role: {:?}", found.unused);
     }
 }

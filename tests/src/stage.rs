@@ -62,20 +62,7 @@ pub async fn install_with(
         create_if_absent(&namespaces, &namespace).await?;
     }
     apply(plane, &crds_yaml())?;
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
-    let rendered = plane
-        .helm()?
-        .args(["template", "awsiam"])
-        .arg(chart)
-        .args(["--namespace", OPERATOR_NAMESPACE, "--skip-tests"])
-        .arg("--set")
-        .arg(format!("localCluster.namespace={namespace},localCluster.name={cluster}"))
-        .args(values.iter().flat_map(|value| ["--set", value]))
-        .output()?;
-    if !rendered.status.success() {
-        return Err(format!("helm template: {}", String::from_utf8_lossy(&rendered.stderr)).into());
-    }
-    let manifests = String::from_utf8(rendered.stdout)?;
+    let manifests = rendered(plane, namespace, cluster, values)?;
     let rights: Vec<&str> =
         manifests.split("\n---").filter(|document| !document.contains("kind: Deployment")).collect();
     apply(plane, &rights.join("\n---"))?;
@@ -90,6 +77,52 @@ pub async fn install_with(
         tokio::time::timeout(DEADLINE, wait).await??;
     }
     Ok(())
+}
+
+/// What `helm template` makes of the chart for this local Cluster, with more values, each as `--set` takes it.
+///
+/// # Errors
+/// What helm printed.
+fn rendered(
+    plane: &ControlPlane,
+    namespace: &str,
+    cluster: &str,
+    values: &[String],
+) -> Result<String, Anything> {
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/awsiam-operator");
+    let rendered = plane
+        .helm()?
+        .args(["template", "awsiam"])
+        .arg(chart)
+        .args(["--namespace", OPERATOR_NAMESPACE, "--skip-tests"])
+        .arg("--set")
+        .arg(format!("localCluster.namespace={namespace},localCluster.name={cluster}"))
+        .args(values.iter().flat_map(|value| ["--set", value]))
+        .output()?;
+    if !rendered.status.success() {
+        return Err(format!("helm template: {}", String::from_utf8_lossy(&rendered.stderr)).into());
+    }
+    Ok(String::from_utf8(rendered.stdout)?)
+}
+
+/// The words that the chart's Deployment starts the operator with, but for the addresses it listens at: several run on one
+/// computer. Values as [`install_with`] takes them.
+///
+/// # Errors
+/// When helm refuses, or makes no Deployment.
+pub fn operator_words(
+    plane: &ControlPlane,
+    namespace: &str,
+    cluster: &str,
+    values: &[String],
+) -> Result<Vec<String>, Anything> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered(plane, namespace, cluster, values)?)?;
+    let deployment = objects.iter().find(|object| object.get("kind") == Some(&json!("Deployment")));
+    let words = deployment.and_then(|object| object.pointer("/spec/template/spec/containers/0/args"));
+    let words: Vec<String> = serde_json::from_value(words.ok_or("no Deployment with arguments")?.clone())?;
+    let listens =
+        |word: &String| word.starts_with("--health-address=") || word.starts_with("--metrics-address=");
+    Ok(words.into_iter().filter(|word| !listens(word)).collect())
 }
 
 /// `kubectl apply --server-side --force-conflicts` of manifests.

@@ -172,7 +172,16 @@ async fn after_thirty_restarts_in_a_row_under_change_all_is_there_once_and_nothi
         for number in 0..RESTARTS {
             let before = stage.text("mapRoles").await;
             let mut operator = Process::start(&kubeconfig, &cluster, &[], &log).unwrap();
-            // Lives of any length, from one that ends before its first request to one of several passes.
+            // Lives of any length, from one that ends before its first request to one of several passes; each fifth lasts until
+            // it has written, however slow the computer is.
+            if number % 5 == 4 {
+                stage
+                    .eventually("a write of this life", async || {
+                        let now = stage.text("mapRoles").await;
+                        if dev(&now) == dev(&before) { Err(now) } else { Ok(()) }
+                    })
+                    .await;
+            }
             tokio::time::sleep(Duration::from_millis(20 + number * 53 % 400)).await;
             if number % 3 == 0 {
                 let (status, _) = tokio::task::block_in_place(|| operator.terminate()).unwrap();
@@ -181,7 +190,7 @@ async fn after_thirty_restarts_in_a_row_under_change_all_is_there_once_and_nothi
             } else {
                 operator.kill();
             }
-            worked += u32::from(dev(&stage.text("mapRoles").await) != dev(&before));
+            worked += u64::from(dev(&stage.text("mapRoles").await) != dev(&before));
         }
         restarted.store(true, Ordering::SeqCst);
         worked
@@ -203,7 +212,7 @@ async fn after_thirty_restarts_in_a_row_under_change_all_is_there_once_and_nothi
         change
     };
     let (worked, changes) = tokio::join!(restarts, changes);
-    assert!(worked >= 5, "only {worked} of {RESTARTS} lived long enough to write");
+    assert!(worked >= RESTARTS / 5, "only {worked} of {RESTARTS} wrote");
 
     let last = Process::start(&kubeconfig, &cluster, &[], &log).unwrap();
     let text = stage.text_gets("mapRoles", &format!("username: dev-{changes}\n")).await;

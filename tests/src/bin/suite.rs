@@ -2,7 +2,7 @@
 //! for servers most of the time. The output of each is printed whole when it ends, those that fail once more at the end.
 //! Then what the chart grants is compared with what the operator asked for in all of them.
 //!
-//! Argument: the file with cargo's messages. `TEST_JOBS`: how many run at a time (2).
+//! Argument: the file with cargo's messages. `TEST_JOBS`: how many run at a time (3).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -77,7 +77,7 @@ impl Ended {
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let messages =
         std::env::args().nth(1).ok_or("usage: suite FILE, with the messages of cargo test --no-run")?;
-    let jobs = std::env::var("TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(2_usize).max(1);
+    let jobs = std::env::var("TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(3_usize).max(1);
     let programs = programs(&std::fs::read_to_string(messages)?)?;
     if programs.is_empty() {
         return Err("cargo names no test program".into());

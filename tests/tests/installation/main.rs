@@ -7,6 +7,8 @@
     reason = "a test may"
 )]
 
+mod chosen;
+
 use std::sync::Arc;
 
 use awsiam_api::crd::{MANAGED_BY, missing_fields};
