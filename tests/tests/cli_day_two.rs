@@ -18,6 +18,8 @@ mod mappings;
 mod release;
 #[path = "../../crates/cli/tests/schema/mod.rs"]
 mod schema;
+#[path = "cli_day_two/ways_out.rs"]
+mod ways_out;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

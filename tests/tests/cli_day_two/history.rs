@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use crate::{Run, THEIRS, awsiam};
 
-async fn listed(stage: &Stage) -> Value {
+pub(super) async fn listed(stage: &Stage) -> Value {
     awsiam(stage, &["history", CLUSTER, "-o", "json"]).await.done().json_of("history")
 }
 
 /// Waits until so many contents are on record.
-async fn on_record(stage: &Stage, count: usize) -> Value {
+pub(super) async fn on_record(stage: &Stage, count: usize) -> Value {
     stage
         .eventually(&format!("{count} records"), async || {
             let run = awsiam(stage, &["history", CLUSTER, "-o", "json"]).await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{THEIRS, awsiam};
 
 /// A Cluster with `deletionPolicy: Delete`, so that it has our finalizer, and an entry of ours.
-async fn in_effect(stage: &Stage) -> Running {
+pub(super) async fn in_effect(stage: &Stage) -> Running {
     stage.make_aws_auth(&[("mapRoles", THEIRS)]).await;
     stage.config("team", &[("Dev", "dev", &["system:masters"])]).await;
     stage
@@ -33,7 +33,7 @@ async fn in_effect(stage: &Stage) -> Running {
 }
 
 /// Whether the Cluster and the AWSIamConfig are held.
-async fn finalizers(stage: &Stage) -> (bool, bool) {
+pub(super) async fn finalizers(stage: &Stage) -> (bool, bool) {
     let cluster = stage.clusters().get(CLUSTER).await.unwrap();
     let config = stage.configs().get("team").await.unwrap();
     let has = |finalizers: &[String], name: &str| finalizers.iter().any(|f| f == name);

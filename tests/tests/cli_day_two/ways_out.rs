@@ -1,0 +1,102 @@
+//! Sections of the runbook for the day on which something is gone: their commands, as they stand there.
+
+use std::process::Command;
+
+use awsiam_core::ledger;
+use awsiam_tests::stage::{CLUSTER, Stage, data};
+use kube::ResourceExt;
+use serde_json::Value;
+
+use crate::history::{listed, on_record};
+use crate::release::{finalizers, in_effect};
+use crate::{THEIRS, program};
+
+const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
+
+/// The blocks of commands of a section, in their order.
+fn blocks(heading: &str) -> Vec<String> {
+    let (_, behind) = RUNBOOK.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = behind.split("\n## ").next().unwrap();
+    let blocks = section.split("```console\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// Runs a block as a person would who has a kubeconfig that does not depend on AWS.
+async fn run(stage: &Stage, block: &str, revision: &str) -> String {
+    let script = block
+        .replace("NAMESPACE", &stage.namespace)
+        .replace("REVISION", revision)
+        .replace("NAME", CLUSTER)
+        .replace("CONFIG", "team");
+    let kubectl = stage.plane.kubectl().unwrap().get_program().to_owned();
+    let folders = [program(), kubectl.into()].map(|path| path.parent().unwrap().to_owned());
+    let others = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&others))).unwrap();
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", &script]).env("PATH", path);
+    bash.env("KUBECONFIG", stage.plane.kubeconfig_path());
+    let output = tokio::task::spawn_blocking(move || bash.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{script}\n{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+#[tokio::test]
+async fn a_lock_out_is_undone_with_a_certificate_and_a_rollback() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", THEIRS)]).await;
+    stage.config("team", &[("Dev", "dev", &["dev"])]).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    let with_ours = stage.text_gets("mapRoles", "role/Dev").await;
+    on_record(&stage, 2).await;
+    // A pipeline that thinks the ConfigMap is its own.
+    let (nodes, _) = THEIRS.split_once("# people").unwrap();
+    stage
+        .edit_aws_auth("pipeline", |config_map| {
+            config_map.data.get_or_insert_default().insert("mapRoles".to_owned(), nodes.to_owned());
+        })
+        .await;
+    let locked_out = stage.text_gets("mapRoles", "role/Dev").await;
+    assert!(!locked_out.contains("system:masters"), "{locked_out}");
+    stage.condition("AwsAuthSynced", "True", "Synced").await;
+
+    let steps = blocks("Locked out");
+    let [hold, put_back, go_on] = steps.as_slice() else { panic!("{steps:#?}") };
+    let changes = run(&stage, hold, "").await;
+    assert!(changes.contains("-- rolearn: arn:aws:iam::111122223333:role/Admin"), "{changes}");
+    // Of this generation, whatever it says.
+    stage.condition("AwsAuthSynced", "True", "Synced").await;
+    let found = listed(&stage).await;
+    let revisions = found["revisions"].as_array().unwrap();
+    let taken = revisions.iter().position(|revision| revision["writer"] == "pipeline").unwrap();
+    let before: &Value = &revisions[taken - 1]["revision"];
+    run(&stage, put_back, &before.to_string()).await;
+    assert_eq!(stage.text("mapRoles").await, with_ours);
+
+    run(&stage, go_on, "").await;
+    stage.condition("Ready", "True", "Ready").await;
+    assert_eq!(stage.text("mapRoles").await, with_ours);
+    let ledger = stage.aws_auth().await.unwrap().annotations().get(ledger::ANNOTATION).cloned();
+    assert!(ledger.is_some(), "our entry is ours as before");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_operator_that_is_gone_for_good_left_is_taken_off_with_awsiam_or_with_kubectl_alone() {
+    let ways = blocks("The operator is gone for good");
+    let [with_awsiam, with_kubectl, certificate] = ways.as_slice() else { panic!("{ways:#?}") };
+    assert!(certificate.contains("aws-iam-authenticator-serving"), "{certificate}");
+    for way in [with_awsiam, with_kubectl] {
+        let stage = Stage::set().await;
+        in_effect(&stage).await.stop().await;
+        assert_eq!(finalizers(&stage).await, (true, true));
+        let before = stage.aws_auth().await.unwrap();
+        run(&stage, way, "").await;
+        let after = stage.aws_auth().await.unwrap();
+        assert_eq!(data(&after), data(&before), "logins go on");
+        assert_eq!(after.annotations().get(ledger::ANNOTATION), None);
+        assert_eq!(stage.clusters().get_opt(CLUSTER).await.unwrap(), None);
+        assert_eq!(stage.configs().get_opt("team").await.unwrap(), None);
+    }
+}
