@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use awsiam_core::ledger;
-use awsiam_tests::stage::{CLUSTER, Stage, data};
+use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER};
+use awsiam_core::ledger::{self, Ledger};
+use awsiam_tests::stage::{CLUSTER, Stage, apply, data};
 use kube::ResourceExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::history::{listed, on_record};
 use crate::release::{finalizers, in_effect};
@@ -32,8 +33,9 @@ async fn run(stage: &Stage, block: &str, revision: &str) -> String {
     let folders = [program(), kubectl.into()].map(|path| path.parent().unwrap().to_owned());
     let others = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&others))).unwrap();
-    let mut bash = Command::new("bash");
-    bash.args(["-euo", "pipefail", "-c", &script]).env("PATH", path);
+    // A command that waits for ever is a mistake of the runbook's, and not to last as long as the test's own time.
+    let mut bash = Command::new("timeout");
+    bash.args(["60", "bash", "-euo", "pipefail", "-c", &script]).env("PATH", path);
     bash.env("KUBECONFIG", stage.plane.kubeconfig_path());
     let output = tokio::task::spawn_blocking(move || bash.output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -99,4 +101,74 @@ async fn what_an_operator_that_is_gone_for_good_left_is_taken_off_with_awsiam_or
         assert_eq!(stage.clusters().get_opt(CLUSTER).await.unwrap(), None);
         assert_eq!(stage.configs().get_opt("team").await.unwrap(), None);
     }
+}
+
+/// Its controller, of which only the number of replicas counts here.
+fn eks_anywhere() -> Value {
+    let labels = json!({"app": "eksa"});
+    let pod = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "manager", "image": "eksa"}]}});
+    let name = json!({"name": "eksa-controller-manager", "namespace": "eksa-system"});
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "eksa-system"}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": name,
+         "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}},
+    ]})
+}
+
+#[tokio::test]
+async fn a_cluster_of_eks_anywhere_is_taken_over_and_given_back_without_a_byte_that_changes() {
+    let stage = Stage::set().await;
+    apply(stage.plane, &eks_anywhere().to_string()).unwrap();
+    let theirs =
+        format!("{THEIRS}- groups: [dev]\n  rolearn: arn:aws:iam::111122223333:role/Dev\n  username: dev\n");
+    stage.make_aws_auth(&[("mapRoles", "")]).await;
+    stage
+        .edit_aws_auth(EKS_ANYWHERE_MANAGER, |config_map| {
+            config_map.data.get_or_insert_default().insert("mapRoles".to_owned(), theirs.clone());
+        })
+        .await;
+    stage.config("team", &[("Dev", "dev", &["dev"])]).await;
+    let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
+    let finalizers = json!({"finalizers": [EKS_ANYWHERE_FINALIZER]});
+    stage.cluster_object(CLUSTER, finalizers, json!({"identityProviderRefs": refs})).await;
+    let operator = stage.operator().await;
+    stage.event("ManagedByEKSAnywhere").await;
+    let owns = async || {
+        let aws_auth = stage.aws_auth().await.unwrap();
+        assert_eq!(data(&aws_auth)["mapRoles"], theirs, "not a byte");
+        aws_auth
+            .annotations()
+            .get(ledger::ANNOTATION)
+            .map_or(0, |text| Ledger::parse(text).unwrap().owned.len())
+    };
+    assert_eq!(owns().await, 0);
+
+    let steps = blocks("Handing over from EKS Anywhere, and back");
+    let [stop, adopt, back] = steps.as_slice() else { panic!("{steps:#?}") };
+    run(&stage, stop, "").await;
+    let said = stage.condition("AwsAuthSynced", "True", "Synced").await;
+    assert_eq!(owns().await, 0, "{said}");
+    run(&stage, adopt, "").await;
+    stage
+        .eventually("the entry to be ours", async || match owns().await {
+            1 => Ok(()),
+            count => Err(format!("{count} are")),
+        })
+        .await;
+    stage.condition("Ready", "True", "Ready").await;
+
+    run(&stage, back, "").await;
+    let words = [
+        "-n",
+        "eksa-system",
+        "get",
+        "deployment",
+        "eksa-controller-manager",
+        "-o",
+        "jsonpath={.spec.replicas}",
+    ];
+    let replicas = stage.plane.kubectl().unwrap().args(words).output().unwrap().stdout;
+    assert_eq!(replicas, b"1");
+    assert_eq!(owns().await, 0);
+    operator.stop().await;
 }
