@@ -40,10 +40,10 @@ pub async fn install(plane: &ControlPlane) -> Result<(), Anything> {
 /// # Errors
 /// As [`install`].
 pub async fn install_for(plane: &ControlPlane, namespace: &str, cluster: &str) -> Result<(), Anything> {
-    install_with(plane, namespace, cluster, &[]).await
+    install_with(plane, namespace, cluster, &[]).await.map(drop)
 }
 
-/// As [`install_for`], with more values of the chart, each as `--set` takes it.
+/// As [`install_for`], with more values of the chart, each as `--set` takes it; gives what the chart made of them.
 ///
 /// # Errors
 /// As [`install`].
@@ -52,7 +52,7 @@ pub async fn install_with(
     namespace: &str,
     cluster: &str,
     values: &[String],
-) -> Result<(), Anything> {
+) -> Result<String, Anything> {
     let namespaces: Api<Namespace> = Api::all(plane.client());
     for name in [OPERATOR_NAMESPACE, namespace] {
         let namespace = Namespace {
@@ -76,7 +76,7 @@ pub async fn install_with(
         let wait = kube::runtime::wait::await_condition(crds.clone(), &name, established);
         tokio::time::timeout(DEADLINE, wait).await??;
     }
-    Ok(())
+    Ok(manifests)
 }
 
 /// What `helm template` makes of the chart for this local Cluster, with more values, each as `--set` takes it.
@@ -105,24 +105,22 @@ fn rendered(
     Ok(String::from_utf8(rendered.stdout)?)
 }
 
-/// The words that the chart's Deployment starts the operator with, but for the addresses it listens at: several run on one
-/// computer. Values as [`install_with`] takes them.
+/// The words that the Deployment among these manifests starts the operator with, those that [`is_address`] aside.
 ///
 /// # Errors
-/// When helm refuses, or makes no Deployment.
-pub fn operator_words(
-    plane: &ControlPlane,
-    namespace: &str,
-    cluster: &str,
-    values: &[String],
-) -> Result<Vec<String>, Anything> {
-    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered(plane, namespace, cluster, values)?)?;
+/// When there is no Deployment.
+pub fn operator_words(manifests: &str) -> Result<Vec<String>, Anything> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
     let deployment = objects.iter().find(|object| object.get("kind") == Some(&json!("Deployment")));
     let words = deployment.and_then(|object| object.pointer("/spec/template/spec/containers/0/args"));
     let words: Vec<String> = serde_json::from_value(words.ok_or("no Deployment with arguments")?.clone())?;
-    let listens =
-        |word: &String| word.starts_with("--health-address=") || word.starts_with("--metrics-address=");
-    Ok(words.into_iter().filter(|word| !listens(word)).collect())
+    Ok(words.into_iter().filter(|word| !is_address(word)).collect())
+}
+
+/// Whether this argument of the operator says where it listens: tests leave that out, as several run on one computer.
+#[must_use]
+pub fn is_address(word: &str) -> bool {
+    ["--health-address=", "--metrics-address="].iter().any(|flag| word.starts_with(flag))
 }
 
 /// `kubectl apply --server-side --force-conflicts` of manifests.

@@ -21,9 +21,10 @@ mod schema;
 #[path = "cli_day_two/ways_out.rs"]
 mod ways_out;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
+use awsiam_tests::process::binary;
 use awsiam_tests::stage::Stage;
 use serde_json::Value;
 
@@ -71,14 +72,6 @@ impl Run {
     }
 }
 
-/// The program, which is built beside the tests.
-fn program() -> PathBuf {
-    let tests = std::env::current_exe().unwrap();
-    let program = tests.ancestors().nth(2).unwrap().join("awsiam");
-    assert!(program.exists(), "build it first: cargo build -p awsiam");
-    program
-}
-
 /// Runs `awsiam` as an administrator in the test's namespace.
 async fn awsiam(stage: &Stage, words: &[&str]) -> Run {
     awsiam_with(stage.plane.kubeconfig_path(), &stage.namespace, words, "").await
@@ -87,7 +80,7 @@ async fn awsiam(stage: &Stage, words: &[&str]) -> Run {
 /// Runs `awsiam` with a kubeconfig and standard input.
 async fn awsiam_with(kubeconfig: &Path, namespace: &str, words: &[&str], stdin: &str) -> Run {
     use std::io::Write as _;
-    let mut command = std::process::Command::new(program());
+    let mut command = std::process::Command::new(binary());
     command.args(words).arg("--kubeconfig").arg(kubeconfig).args(["-n", namespace]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let stdin = stdin.to_owned();

@@ -13,6 +13,7 @@ use std::path::Path;
 use awsiam_tests::control_plane::ControlPlane;
 use awsiam_tests::process::Process;
 use awsiam_tests::site::{Site, printed};
+use awsiam_tests::stage::is_address;
 
 const TEXT: &str = include_str!("../../README.md");
 
@@ -28,11 +29,7 @@ async fn play_the_pod(plane: &ControlPlane, site: &Site) -> Process {
     let path = "jsonpath={range .spec.template.spec.containers[0].args[*]}{@}{\"\\n\"}{end}";
     let words = ["-n", "awsiam-system", "get", "deployment", "awsiam-operator", "-o", path];
     let args = site.kubectl(&words);
-    // Other tests run at the same time.
-    let args: Vec<&str> = args
-        .lines()
-        .filter(|arg| !["--health-address", "--metrics-address"].iter().any(|a| arg.starts_with(a)))
-        .collect();
+    let args: Vec<&str> = args.lines().filter(|arg| !is_address(arg)).collect();
     let kubeconfig = plane.service_account_kubeconfig("awsiam-system", "awsiam-operator").await.unwrap();
     let pod = Process::run(&kubeconfig, &args, &plane.folder().join("operator.log")).unwrap();
     let words = ["-n", "awsiam-system", "get", "clusters.anywhere.eks.amazonaws.com/local"];

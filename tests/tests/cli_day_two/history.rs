@@ -3,7 +3,7 @@
 use awsiam_controller::by_hand;
 use awsiam_core::ledger;
 use awsiam_core::plan::Content;
-use awsiam_tests::stage::{CLUSTER, Stage, data};
+use awsiam_tests::stage::{CLUSTER, Running, Stage, data};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(super) async fn listed(stage: &Stage) -> Value {
 }
 
 /// Waits until so many contents are on record.
-pub(super) async fn on_record(stage: &Stage, count: usize) -> Value {
+async fn on_record(stage: &Stage, count: usize) -> Value {
     stage
         .eventually(&format!("{count} records"), async || {
             let run = awsiam(stage, &["history", CLUSTER, "-o", "json"]).await;
@@ -33,6 +33,16 @@ pub(super) async fn on_record(stage: &Stage, count: usize) -> Value {
         .await
 }
 
+/// Has `Dev` put beside what is there, and both contents recorded; gives the text of roles then.
+pub(super) async fn served(stage: &Stage) -> (Running, String) {
+    stage.config("team", &[("Dev", "dev", &["dev"])]).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    let with_ours = stage.text_gets("mapRoles", "role/Dev").await;
+    on_record(stage, 2).await;
+    (operator, with_ours)
+}
+
 async fn rolled_back(stage: &Stage, revision: u64, more: &[&str]) -> Run {
     let revision = revision.to_string();
     let words = ["rollback", CLUSTER, "--to-revision", &revision];
@@ -43,11 +53,7 @@ async fn rolled_back(stage: &Stage, revision: u64, more: &[&str]) -> Run {
 async fn what_was_there_is_listed_and_put_back_with_its_ledger() {
     let stage = Stage::set().await;
     let original = stage.make_aws_auth(&[("mapRoles", THEIRS)]).await;
-    stage.config("team", &[("Dev", "dev", &["dev"])]).await;
-    stage.cluster(&["team"]).await;
-    let operator = stage.operator().await;
-    let with_ours = stage.text_gets("mapRoles", "role/Dev").await;
-    on_record(&stage, 2).await;
+    let (operator, with_ours) = served(&stage).await;
     let mine =
         format!("{with_ours}# by hand\n- rolearn: arn:aws:iam::111122223333:role/New\n  username: new\n");
     stage
@@ -106,11 +112,7 @@ async fn what_was_there_is_listed_and_put_back_with_its_ledger() {
 async fn a_rollback_while_suspended_keeps_what_it_replaces_on_record() {
     let stage = Stage::set().await;
     stage.make_aws_auth(&[("mapRoles", THEIRS)]).await;
-    stage.config("team", &[("Dev", "dev", &["dev"])]).await;
-    stage.cluster(&["team"]).await;
-    let operator = stage.operator().await;
-    let with_ours = stage.text_gets("mapRoles", "role/Dev").await;
-    on_record(&stage, 2).await;
+    let (operator, with_ours) = served(&stage).await;
     let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
     stage.cluster_spec(json!({"identityProviderRefs": refs, "iamAuthenticator": {"suspend": true}})).await;
     stage

@@ -4,13 +4,15 @@ use std::process::Command;
 
 use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER};
 use awsiam_core::ledger::{self, Ledger};
+use awsiam_tests::process::binary;
+use awsiam_tests::site::printed;
 use awsiam_tests::stage::{CLUSTER, Stage, apply, data};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::history::{listed, on_record};
+use crate::THEIRS;
+use crate::history::{listed, served};
 use crate::release::{finalizers, in_effect};
-use crate::{THEIRS, program};
 
 const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
 
@@ -30,28 +32,22 @@ async fn run(stage: &Stage, block: &str, revision: &str) -> String {
         .replace("NAME", CLUSTER)
         .replace("CONFIG", "team");
     let kubectl = stage.plane.kubectl().unwrap().get_program().to_owned();
-    let folders = [program(), kubectl.into()].map(|path| path.parent().unwrap().to_owned());
+    let folders = [binary(), kubectl.into()].map(|path| path.parent().unwrap().to_owned());
     let others = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&others))).unwrap();
     // A command that waits for ever is a mistake of the runbook's, and not to last as long as the test's own time.
     let mut bash = Command::new("timeout");
     bash.args(["60", "bash", "-euo", "pipefail", "-c", &script]).env("PATH", path);
     bash.env("KUBECONFIG", stage.plane.kubeconfig_path());
-    let output = tokio::task::spawn_blocking(move || bash.output()).await.unwrap().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{script}\n{said}{}", String::from_utf8_lossy(&output.stderr));
-    said
+    let said = tokio::task::spawn_blocking(move || printed(&mut bash)).await.unwrap();
+    said.unwrap_or_else(|error| panic!("{script}\n{error}"))
 }
 
 #[tokio::test]
 async fn a_lock_out_is_undone_with_a_certificate_and_a_rollback() {
     let stage = Stage::set().await;
     stage.make_aws_auth(&[("mapRoles", THEIRS)]).await;
-    stage.config("team", &[("Dev", "dev", &["dev"])]).await;
-    stage.cluster(&["team"]).await;
-    let operator = stage.operator().await;
-    let with_ours = stage.text_gets("mapRoles", "role/Dev").await;
-    on_record(&stage, 2).await;
+    let (operator, with_ours) = served(&stage).await;
     // A pipeline that thinks the ConfigMap is its own.
     let (nodes, _) = THEIRS.split_once("# people").unwrap();
     stage
@@ -167,8 +163,7 @@ async fn a_cluster_of_eks_anywhere_is_taken_over_and_given_back_without_a_byte_t
         "-o",
         "jsonpath={.spec.replicas}",
     ];
-    let replicas = stage.plane.kubectl().unwrap().args(words).output().unwrap().stdout;
-    assert_eq!(replicas, b"1");
+    assert_eq!(printed(stage.plane.kubectl().unwrap().args(words)).as_deref(), Ok("1"));
     assert_eq!(owns().await, 0);
     operator.stop().await;
 }

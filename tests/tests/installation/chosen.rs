@@ -12,8 +12,8 @@ use serde_json::json;
 
 /// Starts the operator as the chart does with these values, once their rights are there.
 async fn installed(stage: &Stage, values: &[String]) -> Process {
-    install_with(stage.plane, &stage.namespace, CLUSTER, values).await.unwrap();
-    let words = operator_words(stage.plane, &stage.namespace, CLUSTER, values).unwrap();
+    let manifests = install_with(stage.plane, &stage.namespace, CLUSTER, values).await.unwrap();
+    let words = operator_words(&manifests).unwrap();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
     Process::run(&kubeconfig, &words, &stage.plane.folder().join("chosen-operator.log")).unwrap()

@@ -23,9 +23,9 @@ use crate::selection::ClusterName;
 
 /// Look whether everything is in order, before and after installing, and say what to do where it is not
 ///
-/// Looks at the API server and its clock, the CRDs, the operator's pods, leader and values, permissions, aws-auth, the authenticator on each node, the API
-/// server's webhook, the ends of certificates, and the user kubeconfig. Exit code 0: nothing is wrong (there may be
-/// warnings); 1: something is; 2: it could not be looked at.
+/// Looks at the API server and its clock, the CRDs, the operator's pods, leader and values, permissions, aws-auth, the
+/// authenticator on each node, the API server's webhook, the ends of certificates, and the user kubeconfig. Exit code 0:
+/// nothing is wrong (there may be warnings); 1: something is; 2: it could not be looked at.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// The Cluster, in the context's namespace unless it names one; without it all Clusters of the namespace
