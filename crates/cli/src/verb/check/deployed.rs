@@ -48,7 +48,7 @@ pub(super) async fn of_chart(management: &Management) -> Vec<Check> {
                     Level::Warning,
                     "Leader",
                     format!("the Lease can't be read: {}", words(&error)),
-                    "",
+                    "look as an administrator",
                 ),
             });
         }
