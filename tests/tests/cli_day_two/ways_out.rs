@@ -96,10 +96,6 @@ fn serving_certificate(stage: &Stage) {
 async fn what_an_operator_that_is_gone_for_good_left_is_taken_off_with_awsiam_or_with_kubectl_alone() {
     let ways = blocks("The operator is gone for good");
     let [with_awsiam, with_kubectl, certificate] = ways.as_slice() else { panic!("{ways:#?}") };
-    let stage = Stage::set().await;
-    serving_certificate(&stage);
-    let ends = run(&stage, certificate, "").await;
-    assert!(ends.starts_with("notAfter="), "{ends}");
     for way in [with_awsiam, with_kubectl] {
         let stage = Stage::set().await;
         in_effect(&stage).await.stop().await;
@@ -112,6 +108,11 @@ async fn what_an_operator_that_is_gone_for_good_left_is_taken_off_with_awsiam_or
         assert_eq!(stage.clusters().get_opt(CLUSTER).await.unwrap(), None);
         assert_eq!(stage.configs().get_opt("team").await.unwrap(), None);
     }
+    // Each stage waits for the one before to be gone.
+    let stage = Stage::set().await;
+    serving_certificate(&stage);
+    let ends = run(&stage, certificate, "").await;
+    assert!(ends.starts_with("notAfter="), "{ends}");
 }
 
 /// Its controller, of which only the number of replicas counts here.
