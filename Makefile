@@ -155,6 +155,10 @@ test-long: control-plane sts programs ## all tests, the long variants too (about
 	AWSIAM_LONG=1; export AWSIAM_LONG; $(run-tests)
 	@$(TARGET)/debug/machine --check
 
+.PHONY: test-matrix
+test-matrix: prerequisites ## all tests on each version of Kubernetes in docs/compatibility.md (about an hour)
+	scripts/test-matrix
+
 .PHONY: fuzz
 fuzz: prerequisites $(CARGO_FUZZ) ## fuzz read, merge and verify: FUZZ_SECONDS (600) per target
 	PATH="$(dir $(CARGO_FUZZ)):$$PATH" scripts/fuzz $(FUZZ_SECONDS)

@@ -14,6 +14,7 @@ pub mod machine;
 pub mod oracle;
 pub mod process;
 pub mod rights;
+pub mod runbook;
 pub mod secrets;
 pub mod site;
 pub mod stage;

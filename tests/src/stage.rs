@@ -307,6 +307,20 @@ impl Stage {
         Running::start(operator_config(self.plane).await, options)
     }
 
+    /// Runs `awsiam` as an administrator in this test's namespace; what it prints. An operator of the test goes on meanwhile.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[expect(clippy::panic, clippy::expect_used, reason = "only tests call this")]
+    pub async fn awsiam(&self, words: &[&str]) -> String {
+        let mut command = std::process::Command::new(crate::process::binary());
+        command.args(words).arg("--kubeconfig").arg(self.plane.kubeconfig_path());
+        command.args(["-n", &self.namespace]);
+        let printed = tokio::task::spawn_blocking(move || crate::site::printed(&mut command));
+        let printed = printed.await.expect("awsiam to be waited for");
+        printed.unwrap_or_else(|error| panic!("awsiam {words:?}: {error}"))
+    }
+
     /// Makes `aws-auth` with this data.
     ///
     /// # Panics

@@ -13,6 +13,8 @@
 mod failures;
 #[path = "backend_crd/played.rs"]
 mod played;
+#[path = "backend_crd/release.rs"]
+mod release;
 
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, role_arn};

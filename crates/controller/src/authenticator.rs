@@ -216,13 +216,14 @@ async fn run(
             // It is not as it should be, so its turn does not begin.
             let change = image_change::of(operator, cluster, seen, &wanted, false, pause);
             facts.image = change.image();
+            let lost = conditions::ca_lost(cluster, served.is_some());
             if let Some((leaf, ca_pem)) = served {
                 // What serves is kept up with what is there.
                 let wanted = pinned(objects(&facts, &leaf, &ca_pem), &ca_pem, &id);
                 let note = change.note(operator, cluster);
                 apply::all(operator, target, &wanted, seen, pause, note).await?;
             }
-            said.push(change.told(conditions::ca_lost(cluster)));
+            said.push(change.told(lost));
             let wanted = control_plane::Wanted { pinned_pem: None, is_ready, pause };
             said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }

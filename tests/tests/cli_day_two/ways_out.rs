@@ -1,10 +1,8 @@
 //! Sections of the runbook for the day on which something is gone: their commands, as they stand there.
 
-use std::process::Command;
-
 use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER};
 use awsiam_core::ledger::{self, Ledger};
-use awsiam_tests::process::binary;
+use awsiam_tests::runbook::{blocks, run};
 use awsiam_tests::site::printed;
 use awsiam_tests::stage::{CLUSTER, Stage, apply, data};
 use kube::ResourceExt;
@@ -13,35 +11,6 @@ use serde_json::{Value, json};
 use crate::THEIRS;
 use crate::history::{listed, served};
 use crate::release::{finalizers, in_effect};
-
-const RUNBOOK: &str = include_str!("../../../docs/runbook.md");
-
-/// The blocks of commands of a section, in their order.
-fn blocks(heading: &str) -> Vec<String> {
-    let (_, behind) = RUNBOOK.split_once(&format!("\n## {heading}\n")).unwrap();
-    let section = behind.split("\n## ").next().unwrap();
-    let blocks = section.split("```console\n").skip(1);
-    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
-}
-
-/// Runs a block as a person would who has a kubeconfig that does not depend on AWS.
-async fn run(stage: &Stage, block: &str, revision: &str) -> String {
-    let script = block
-        .replace("NAMESPACE", &stage.namespace)
-        .replace("REVISION", revision)
-        .replace("NAME", CLUSTER)
-        .replace("CONFIG", "team");
-    let kubectl = stage.plane.kubectl().unwrap().get_program().to_owned();
-    let folders = [binary(), kubectl.into()].map(|path| path.parent().unwrap().to_owned());
-    let others = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&others))).unwrap();
-    // A command that waits for ever is a mistake of the runbook's, and not to last as long as the test's own time.
-    let mut bash = Command::new("timeout");
-    bash.args(["60", "bash", "-euo", "pipefail", "-c", &script]).env("PATH", path);
-    bash.env("KUBECONFIG", stage.plane.kubeconfig_path());
-    let said = tokio::task::spawn_blocking(move || printed(&mut bash)).await.unwrap();
-    said.unwrap_or_else(|error| panic!("{script}\n{error}"))
-}
 
 #[tokio::test]
 async fn a_lock_out_is_undone_with_a_certificate_and_a_rollback() {
@@ -61,7 +30,7 @@ async fn a_lock_out_is_undone_with_a_certificate_and_a_rollback() {
 
     let steps = blocks("Locked out");
     let [hold, put_back, go_on] = steps.as_slice() else { panic!("{steps:#?}") };
-    let changes = run(&stage, hold, "").await;
+    let changes = run(&stage, hold, CLUSTER, "").await;
     assert!(changes.contains("-- rolearn: arn:aws:iam::111122223333:role/Admin"), "{changes}");
     // Of this generation, whatever it says.
     stage.condition("AwsAuthSynced", "True", "Synced").await;
@@ -69,10 +38,10 @@ async fn a_lock_out_is_undone_with_a_certificate_and_a_rollback() {
     let revisions = found["revisions"].as_array().unwrap();
     let taken = revisions.iter().position(|revision| revision["writer"] == "pipeline").unwrap();
     let before: &Value = &revisions[taken - 1]["revision"];
-    run(&stage, put_back, &before.to_string()).await;
+    run(&stage, put_back, CLUSTER, &before.to_string()).await;
     assert_eq!(stage.text("mapRoles").await, with_ours);
 
-    run(&stage, go_on, "").await;
+    run(&stage, go_on, CLUSTER, "").await;
     stage.condition("Ready", "True", "Ready").await;
     assert_eq!(stage.text("mapRoles").await, with_ours);
     let ledger = stage.aws_auth().await.unwrap().annotations().get(ledger::ANNOTATION).cloned();
@@ -101,7 +70,7 @@ async fn what_an_operator_that_is_gone_for_good_left_is_taken_off_with_awsiam_or
         in_effect(&stage).await.stop().await;
         assert_eq!(finalizers(&stage).await, (true, true));
         let before = stage.aws_auth().await.unwrap();
-        run(&stage, way, "").await;
+        run(&stage, way, CLUSTER, "").await;
         let after = stage.aws_auth().await.unwrap();
         assert_eq!(data(&after), data(&before), "logins go on");
         assert_eq!(after.annotations().get(ledger::ANNOTATION), None);
@@ -111,7 +80,7 @@ async fn what_an_operator_that_is_gone_for_good_left_is_taken_off_with_awsiam_or
     // Each stage waits for the one before to be gone.
     let stage = Stage::set().await;
     serving_certificate(&stage);
-    let ends = run(&stage, certificate, "").await;
+    let ends = run(&stage, certificate, CLUSTER, "").await;
     assert!(ends.starts_with("notAfter="), "{ends}");
 }
 
@@ -157,10 +126,10 @@ async fn a_cluster_of_eks_anywhere_is_taken_over_and_given_back_without_a_byte_t
 
     let steps = blocks("Handing over from EKS Anywhere, and back");
     let [stop, adopt, back] = steps.as_slice() else { panic!("{steps:#?}") };
-    run(&stage, stop, "").await;
+    run(&stage, stop, CLUSTER, "").await;
     let said = stage.condition("AwsAuthSynced", "True", "Synced").await;
     assert_eq!(owns().await, 0, "{said}");
-    run(&stage, adopt, "").await;
+    run(&stage, adopt, CLUSTER, "").await;
     stage
         .eventually("the entry to be ours", async || match owns().await {
             1 => Ok(()),
@@ -169,7 +138,7 @@ async fn a_cluster_of_eks_anywhere_is_taken_over_and_given_back_without_a_byte_t
         .await;
     stage.condition("Ready", "True", "Ready").await;
 
-    run(&stage, back, "").await;
+    run(&stage, back, CLUSTER, "").await;
     let words = [
         "-n",
         "eksa-system",

@@ -10,6 +10,8 @@
 
 mod attacks;
 mod authenticator;
+mod day_two;
+mod moved;
 mod removal;
 
 use std::time::Duration;

@@ -200,15 +200,16 @@ fn expiring(certificates: &Certificates, now: i64) -> Option<Said> {
     Some(no(AUTHENTICATOR_READY, reasons::CERTIFICATE_EXPIRING, text))
 }
 
-pub(super) fn ca_lost(cluster: &Cluster) -> Said {
+/// The CA's key is gone; `serves` is whether a certificate of that CA is still there to serve with.
+pub(super) fn ca_lost(cluster: &Cluster, serves: bool) -> Said {
     let secret = format!("{}/{}", cluster.namespace().unwrap_or_default(), ca_secret(&cluster.name_any()));
-    no(
-        AUTHENTICATOR_READY,
-        reasons::CA_LOST,
-        format!(
-            "Secret {secret} is gone, and the API server trusts that CA. Logins go on until the serving certificate ends. Restore the Secret from a backup, or put another CA in its place as the runbook says"
-        ),
-    )
+    let so = if serves {
+        "Logins go on until the serving certificate ends. Restore the Secret from a backup, or put another CA in its place as the runbook says"
+    } else {
+        "The serving certificate is gone too: an authenticator that starts now has none, and logins by AWS fail. Restore the Secret from a backup, or have a new CA made as the runbook says under Restored from a backup"
+    };
+    let text = format!("Secret {secret} is gone, and the API server trusts that CA. {so}");
+    no(AUTHENTICATOR_READY, reasons::CA_LOST, text)
 }
 
 pub(super) fn ca_unusable(cluster: &Cluster, why: &str) -> Said {

@@ -9,6 +9,8 @@
     reason = "a test may"
 )]
 
+mod restored;
+
 use std::collections::BTreeMap;
 
 use awsiam_authenticator::certificate::Authority;
