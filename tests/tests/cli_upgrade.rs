@@ -167,6 +167,31 @@ async fn what_kubectl_applied_and_the_file_no_longer_says_is_gone() {
     operator.stop().await;
 }
 
+/// Client-side apply's fields are taken over by a write that is conditional on what was read, and a status is written at any time.
+#[tokio::test]
+async fn writers_in_between_do_not_stop_it() {
+    let stage = Stage::set().await;
+    let operator = stage.operator().await;
+    let files = Files::of(&[config(&["Dev"], &json!({})), cluster()]);
+    let mut kubectl = stage.plane.kubectl().unwrap();
+    let output = kubectl.args(["apply", "-n", &stage.namespace, "-f"]).arg(files.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    stage.text_gets("mapRoles", "role/Dev").await;
+
+    let (configs, clusters) = (stage.configs(), stage.clusters());
+    let writer = tokio::spawn(async move {
+        for count in 0_u64.. {
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {"test/count": count.to_string()}}}));
+            configs.patch("team", &PatchParams::default(), &patch).await.unwrap();
+            clusters.patch(CLUSTER, &PatchParams::default(), &patch).await.unwrap();
+        }
+    });
+    let run = upgrade(&stage, &files, &["--yes"]).await;
+    writer.abort();
+    assert_eq!(run.code, Some(0), "{}{}", run.stdout, run.stderr);
+    operator.stop().await;
+}
+
 #[tokio::test]
 async fn fields_of_other_managers_are_named_and_not_taken_unasked() {
     let stage = Stage::set().await;

@@ -1,6 +1,8 @@
 //! Puts the objects of files into the cluster, by server-side apply with a field manager of its own: what the file
 //! no longer says goes, and what others say stays theirs.
 
+use std::time::Duration;
+
 use awsiam_api::names::{COMMAND_LINE_MANAGER, GROUP, VERSION};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
@@ -32,6 +34,12 @@ const SERVERS: [&str; 7] = [
 
 /// The lists of a spec: after the apply they must be the file's.
 const LISTS: [&str; 5] = ["mapRoles", "mapUsers", "mapAccounts", "backendMode", "identityProviderRefs"];
+
+/// How often the write that makes fields of client-side apply ours is tried, when others write in between.
+const ATTEMPTS: u32 = 20;
+
+/// Before it is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why an object was not applied as it is written.
 #[derive(Debug, Error)]
@@ -89,17 +97,7 @@ pub(super) async fn apply(client: &Client, manifest: &Manifest<'_>, way: Way) ->
     let title = manifest.title();
     let failed = |error: kube::Error| ApplyError::Failed { title: manifest.title(), why: words(&error) };
     let api = api_of(client, manifest);
-    let before = api.get_opt(&manifest.name).await.map_err(failed)?;
-    if let Some(there) = &before
-        && let Some(migrated) = migrated(there.managed_fields())
-        && !way.dry_run
-    {
-        let patch =
-            json!({"metadata": {"resourceVersion": there.resource_version(), "managedFields": migrated}});
-        let params =
-            PatchParams { field_manager: Some(COMMAND_LINE_MANAGER.to_owned()), ..PatchParams::default() };
-        api.patch(&manifest.name, &params, &Patch::Merge(&patch)).await.map_err(failed)?;
-    }
+    let before = taken_from_client_side(&api, manifest, way).await.map_err(failed)?;
     let mut params = PatchParams::apply(COMMAND_LINE_MANAGER);
     // In a dry run the fields of client-side apply are still its own, and what the file leaves out is still there.
     let takes_over = way.dry_run && before.as_ref().is_some_and(|o| migrated(o.managed_fields()).is_some());
@@ -119,6 +117,34 @@ pub(super) async fn apply(client: &Client, manifest: &Manifest<'_>, way: Way) ->
         Some(_) => Change::Changed,
     };
     Ok(Done { change, generation: applied.metadata.generation.unwrap_or_default() })
+}
+
+/// The object as it was read before the apply, when what client-side apply owned in it has become ours.
+///
+/// That write is conditional on what was read. Others write to the object at any time, the operator its status: then it is read again.
+async fn taken_from_client_side(
+    api: &Api<DynamicObject>,
+    manifest: &Manifest<'_>,
+    way: Way,
+) -> kube::Result<Option<DynamicObject>> {
+    let params =
+        PatchParams { field_manager: Some(COMMAND_LINE_MANAGER.to_owned()), ..PatchParams::default() };
+    let mut attempt = 1;
+    loop {
+        let before = api.get_opt(&manifest.name).await?;
+        let there = before.as_ref().filter(|_| !way.dry_run);
+        let Some((there, migrated)) = there.and_then(|o| Some((o, migrated(o.managed_fields())?))) else {
+            return Ok(before);
+        };
+        let patch =
+            json!({"metadata": {"resourceVersion": there.resource_version(), "managedFields": migrated}});
+        match api.patch(&manifest.name, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => return Ok(before),
+            Err(kube::Error::Api(status)) if status.is_conflict() && attempt < ATTEMPTS => attempt += 1,
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 fn api_of(client: &Client, manifest: &Manifest<'_>) -> Api<DynamicObject> {
