@@ -191,7 +191,7 @@ fn no_target(none: &NoTarget) -> (&'static str, String) {
         ),
         NoTarget::Forbidden { secret } => (
             reasons::KUBECONFIG_SECRET_FORBIDDEN,
-            format!("the operator may not read {secret}: add its namespace to rights.remote.namespaces of the chart"),
+            format!("the operator may not read {secret}: add its namespace to rights.remote.namespaces of the chart, or the Cluster to rights.remote.clusters"),
         ),
         NoTarget::Unreadable { secret, why } => {
             (reasons::READ_FAILED, format!("{secret} can't be read, and is tried again: {why}"))

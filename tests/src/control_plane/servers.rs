@@ -316,8 +316,7 @@ impl Site {
             arguments.extend([
                 self.flag("service-account-private-key-file", "service-account.key"),
                 self.flag("root-ca-file", "ca.crt"),
-                "--controllers=*,-nodeipam,-node-route-controller,-cloud-node-lifecycle-controller"
-                    .to_owned(),
+                "--controllers=*,-nodeipam".to_owned(),
             ]);
         }
         arguments

@@ -84,6 +84,15 @@ async fn a_suspended_cluster_shows_its_plan_and_goes_on_when_it_is_released() {
     stage.cluster(&["team"]).await;
     stage.text_becomes("mapRoles", &format!("{NODES}{OURS}")).await;
     stage.condition("Ready", "True", "Ready").await;
+
+    // With nothing to do it is in order, and says all the same that nobody keeps it so.
+    stage.cluster_spec(json!({"identityProviderRefs": refs(), "iamAuthenticator": {"suspend": true}})).await;
+    let message = stage.condition("AwsAuthSynced", "True", "Synced").await;
+    assert!(
+        message.starts_with("spec.iamAuthenticator.suspend is true")
+            && message.contains("Nothing is pending"),
+        "{message}"
+    );
     operator.stop().await;
 }
 

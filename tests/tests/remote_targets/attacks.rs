@@ -167,6 +167,9 @@ async fn where_the_rights_are_missing_the_message_names_the_value_that_grants_th
     put_kubeconfig(&stage, "prod", "SECRET").await;
     let operator = operator(&stage, fleet::options(&[&stage])).await;
     let message = stage.condition_of("prod", "TargetReachable", "False", "KubeconfigSecretForbidden").await;
-    assert!(message.contains("rights.remote.namespaces"), "{message}");
+    assert!(
+        message.contains("rights.remote.namespaces") && message.contains("rights.remote.clusters"),
+        "{message}"
+    );
     operator.stop().await;
 }

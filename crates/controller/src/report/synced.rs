@@ -96,7 +96,13 @@ fn progress(planned: &Planned) -> (Status, &'static str, String) {
             ),
         );
     }
-    (Status::True, reasons::SYNCED, diff::summary(plan))
+    let summary = diff::summary(plan);
+    let message = match planned.pause {
+        // Who reads that all is in order should not think that it will be kept so.
+        Some(pause) => format!("{}. Nothing is pending: {summary}", pause.message()),
+        None => summary,
+    };
+    (Status::True, reasons::SYNCED, message)
 }
 
 /// Whether an outcome is a step of a move that goes on by itself.
