@@ -179,7 +179,9 @@ impl Judged {
         let (mut mappings, mut refused) = (Vec::new(), Vec::new());
         for row in judge_rows(spec) {
             match row.mapping {
-                Some(mapping) => mappings.push(DesiredMapping { mapping, field: row.field }),
+                Some(mapping) => {
+                    mappings.push(DesiredMapping { mapping: mapping.into(), field: row.field.into() });
+                }
                 None => refused.push(RefusedRow { key: row.key, field: row.field }),
             }
         }

@@ -101,7 +101,7 @@ fn rows_become_mappings_in_the_order_of_the_lists_and_roles_lose_their_path() {
         ("spec.mapUsers[0]", List::Users, "arn:aws:iam::111122223333:user/team/alice"),
         ("spec.mapAccounts[0]", List::Accounts, "012345678901"),
     ];
-    let made = config.mappings.iter().map(|m| (m.field.as_str(), m.mapping.list, m.mapping.arn.as_str()));
+    let made = config.mappings.iter().map(|m| (&*m.field, m.mapping.list, m.mapping.arn.as_str()));
     assert_eq!(made.collect::<Vec<_>>(), expected);
     assert_eq!(config.mappings[0].mapping.groups, ["g"]);
     assert!(resolution.findings.is_empty() && config.refused.is_empty());

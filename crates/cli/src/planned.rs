@@ -163,7 +163,7 @@ impl<'p> From<&'p Outcome> for Row<'p> {
             reason: outcome.reason.name(),
             message: &outcome.message,
             before: outcome.before.as_ref().map(before),
-            after: outcome.after.as_ref().map(after),
+            after: outcome.after.as_deref().map(after),
         }
     }
 }
@@ -202,7 +202,7 @@ fn line(outcome: &Outcome, paint: Paint) -> String {
         .config
         .iter()
         .map(|config| format!("AWSIamConfig {config}"))
-        .chain(outcome.field.clone())
+        .chain(outcome.field.as_deref().map(str::to_owned))
         .collect();
     if !origin.is_empty() {
         line = format!("{line} ({})", origin.join(", "));

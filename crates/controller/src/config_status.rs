@@ -246,7 +246,7 @@ fn rows(config: &AWSIamConfig, policy: &Policy) -> (usize, Vec<RejectedMapping>)
         match policy.check(&namespace, &row.mapping) {
             Ok(()) => accepted += 1,
             Err(refusal) => rejected.push(RejectedMapping {
-                field: row.field.clone(),
+                field: row.field.to_string(),
                 arn: row.mapping.arn.clone(),
                 reason: reasons::PRIVILEGE_REFUSED.to_owned(),
                 message: refusal.to_string(),

@@ -137,7 +137,7 @@ fn changes(planned: &Planned, place: Backend) -> Vec<Said> {
         .iter()
         .filter_map(|(state, reason, action)| {
             let outcomes = of_state(*state);
-            let configs: BTreeSet<&String> = outcomes.iter().filter_map(|o| o.config.as_ref()).collect();
+            let configs: BTreeSet<&str> = outcomes.iter().filter_map(|o| o.config.as_deref()).collect();
             let first = outcomes.first()?;
             let entries = named(outcomes.iter().map(|o| format!("{} {}", o.key.list, o.arn())));
             let (kind, note) = if *state == State::Repaired {
@@ -149,7 +149,7 @@ fn changes(planned: &Planned, place: Backend) -> Vec<Said> {
             } else {
                 (EventType::Normal, format!("{} {}: {entries}", verb(*state), named_place(place)))
             };
-            let config = if configs.len() == 1 { first.config.clone() } else { None };
+            let config = first.config.as_ref().filter(|_| configs.len() == 1).map(ToString::to_string);
             Some(Said { kind, reason: (*reason).to_owned(), action, note, config })
         })
         .collect()

@@ -35,7 +35,8 @@ fn refs(entries: usize, revision: usize) -> Refs {
     let mappings: Vec<DesiredMapping> = (0..entries)
         .map(|number| {
             let revision = if number % step == step / 2 { revision } else { 0 };
-            DesiredMapping { mapping: mapping(number, revision), field: format!("spec.mapRoles[{number}]") }
+            let field = format!("spec.mapRoles[{number}]").into();
+            DesiredMapping { mapping: mapping(number, revision).into(), field }
         })
         .collect();
     let configs = mappings.chunks(CONFIG_SIZE).enumerate().map(|(number, mappings)| DesiredConfig {

@@ -59,13 +59,13 @@ impl ConfigState {
     }
 }
 
-/// One mapping and where it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One mapping and where it is written. Plans and reports refer to both rather than copy them.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredMapping {
     /// The grant, ready to be written.
-    pub mapping: Mapping,
+    pub mapping: Arc<Mapping>,
     /// Its place in the AWSIamConfig, such as `spec.mapRoles[3]`.
-    pub field: String,
+    pub field: Arc<str>,
 }
 
 /// One row that an admission rule refuses.

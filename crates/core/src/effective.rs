@@ -26,8 +26,9 @@ impl<'e, E: Borrow<Entry>> Effective<'e, E> {
     #[must_use]
     pub fn of(lists: &'e BTreeMap<List, Vec<E>>) -> Self {
         let places = |list| {
-            let mut places: HashMap<String, (usize, Vec<usize>)> = HashMap::new();
-            for (index, entry) in lists.get(&list).into_iter().flatten().map(Borrow::borrow).enumerate() {
+            let entries: &[E] = lists.get(&list).map(Vec::as_slice).unwrap_or_default();
+            let mut places: HashMap<String, (usize, Vec<usize>)> = HashMap::with_capacity(entries.len());
+            for (index, entry) in entries.iter().map(Borrow::borrow).enumerate() {
                 if entry.sso.is_none() {
                     let others = places.entry(fold(&entry.arn)).and_modify(|(_, others)| others.push(index));
                     others.or_insert((index, Vec::new()));

@@ -30,6 +30,7 @@ mod objects;
 mod remainder;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -262,9 +263,9 @@ impl<'r> Decided<'r> {
 /// What a decision is about.
 struct Subject<'r> {
     key: Key,
-    config: Option<String>,
-    field: Option<String>,
-    mapping: Option<&'r Mapping>,
+    config: Option<Arc<str>>,
+    field: Option<Arc<str>>,
+    mapping: Option<&'r Arc<Mapping>>,
     /// The object that changes or goes.
     before: Option<Entry>,
 }

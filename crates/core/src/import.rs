@@ -184,7 +184,7 @@ impl Judge<'_> {
             return Err(Why::Sso);
         }
         if let Some(owned) = self.context.ledger.and_then(|l| l.owned.get(&KeyHash::of(&entry.key(list)))) {
-            return Err(Why::Declared(owned.config.clone()));
+            return Err(Why::Declared(owned.config.to_string()));
         }
         if let Some(why) = arn::can_never_match(list, &entry.arn) {
             return Err(Why::NeverMatches(why.to_string()));

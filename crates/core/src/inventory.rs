@@ -2,6 +2,7 @@
 //! there, with its owner and what it is worth. Read from a plan and what it was made from; decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -66,7 +67,7 @@ pub struct Row {
     /// The name of the IAMIdentityMapping, where it is one.
     pub object: Option<String>,
     /// The row of the AWSIamConfig that asks for it, such as `spec.mapRoles[3]`.
-    pub field: Option<String>,
+    pub field: Option<Arc<str>>,
     /// Why it is worth that and what to do; empty where nothing is to be said.
     pub message: String,
 }
@@ -193,7 +194,7 @@ impl Survey<'_> {
             let as_written =
                 |(place, entry): &&(Place, &Entry)| MeaningHash::of(place.0, entry) == owned.meaning;
             let (place, _) = found.iter().rev().find(as_written).or(found.last())?;
-            Some((*place, owned.config.clone()))
+            Some((*place, owned.config.to_string()))
         });
         chosen.collect()
     }
@@ -353,7 +354,7 @@ impl Survey<'_> {
                 _ => return None,
             };
             let (mapping, config) = (outcome.after.as_ref()?, outcome.config.clone()?);
-            if there.contains(&(outcome.place, fold(&mapping.arn), config.as_str())) {
+            if there.contains(&(outcome.place, fold(&mapping.arn), &*config)) {
                 return None;
             }
             Some(Row {
@@ -362,7 +363,7 @@ impl Survey<'_> {
                 arn: mapping.arn.clone(),
                 username: mapping.username.clone(),
                 groups: mapping.groups.clone(),
-                owner: Owner::Config(config),
+                owner: Owner::Config(config.to_string()),
                 standing,
                 line: None,
                 object: None,

@@ -2,6 +2,7 @@
 //! Encoding, decoding and comparison only; what follows from it is decided in [`crate::plan`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use serde::{Deserialize, Serialize};
@@ -20,29 +21,29 @@ const VERSION: u32 = 1;
 /// so that 10,000 entries fit in the 256 KiB that all annotations of an object share.
 const HASH_BYTES: usize = 8;
 
-/// Hash of an entry's key.
+/// Hash of an entry's key: the first bytes of SHA-256, as a number that is compared at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyHash([u8; HASH_BYTES]);
+pub struct KeyHash(u64);
 
 /// Hash of what an entry means: key, username, groups in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MeaningHash([u8; HASH_BYTES]);
+pub struct MeaningHash(u64);
 
-fn short_hash<'t>(parts: impl IntoIterator<Item = &'t str>) -> [u8; HASH_BYTES] {
-    let mut bytes = Vec::with_capacity(256);
+fn short_hash<'t>(parts: impl IntoIterator<Item = &'t str>) -> u64 {
+    let mut sha = Sha256::new();
     for part in parts {
         // The length in front keeps ("ab", "c") and ("a", "bc") apart.
-        bytes.extend((part.len() as u64).to_le_bytes());
-        bytes.extend(part.as_bytes());
+        sha.update((part.len() as u64).to_le_bytes());
+        sha.update(part);
     }
     let mut short = [0; HASH_BYTES];
-    short.iter_mut().zip(Sha256::digest(&bytes)).for_each(|(to, from)| *to = from);
-    short
+    short.iter_mut().zip(sha.finalize()).for_each(|(to, from)| *to = from);
+    u64::from_be_bytes(short)
 }
 
 impl std::fmt::Display for MeaningHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -63,18 +64,17 @@ impl MeaningHash {
     /// The hash of what `entry` means in `list`.
     #[must_use]
     pub fn of(list: List, entry: &Entry) -> Self {
-        Self::of_parts(list, &entry.arn, &entry.username, &entry.groups)
+        Self::of_parts(list, &fold(&entry.arn), &entry.username, &entry.groups)
     }
 
-    /// The hash of what `mapping` means once it is an entry.
+    /// The hash of what `mapping` means once it is an entry. `key` is the mapping's.
     #[must_use]
-    pub fn of_mapping(mapping: &Mapping) -> Self {
-        Self::of_parts(mapping.list, &mapping.arn, &mapping.username, &mapping.groups)
+    pub(crate) fn of_mapping(key: &Key, mapping: &Mapping) -> Self {
+        Self::of_parts(key.list, &key.arn, &mapping.username, &mapping.groups)
     }
 
-    fn of_parts(list: List, arn: &str, username: &str, groups: &[String]) -> Self {
-        let arn = fold(arn);
-        let head = [list.data_key(), arn.as_str(), username];
+    fn of_parts(list: List, folded: &str, username: &str, groups: &[String]) -> Self {
+        let head = [list.data_key(), folded, username];
         Self(short_hash(head.into_iter().chain(groups.iter().map(String::as_str))))
     }
 }
@@ -145,8 +145,8 @@ pub struct ConfigVersion {
 /// One owned entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {
-    /// Name of the AWSIamConfig it comes from.
-    pub config: String,
+    /// Name of the AWSIamConfig it comes from; one text for all of its entries.
+    pub config: Arc<str>,
     /// Hash of the meaning that we wrote.
     pub meaning: MeaningHash,
 }
@@ -235,8 +235,9 @@ impl Ledger {
         let mut ledger = Ledger::new(wire.writer, wire.generation);
         ledger.blanks = wire.blank;
         for config in wire.configs {
+            let name: Arc<str> = config.name.as_str().into();
             for (key, meaning) in unpack(&config.entries)? {
-                ledger.owned.insert(key, Owned { config: config.name.clone(), meaning });
+                ledger.owned.insert(key, Owned { config: Arc::clone(&name), meaning });
             }
             let version = ConfigVersion { uid: config.uid, generation: config.generation };
             ledger.configs.insert(config.name, version);
@@ -250,8 +251,8 @@ impl Ledger {
         let mut packed: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
         for (key, owned) in &self.owned {
             let bytes = packed.entry(&owned.config).or_default();
-            bytes.extend(key.0);
-            bytes.extend(owned.meaning.0);
+            bytes.extend(key.0.to_be_bytes());
+            bytes.extend(owned.meaning.0.to_be_bytes());
         }
         let names = self.configs.keys().map(String::as_str).chain(packed.keys().copied());
         let configs = names.collect::<std::collections::BTreeSet<_>>().into_iter().map(|name| {
@@ -295,7 +296,7 @@ fn unpack(entries: &str) -> Result<Vec<(KeyHash, MeaningHash)>, LedgerError> {
         let (mut key, mut meaning) = ([0; HASH_BYTES], [0; HASH_BYTES]);
         key.iter_mut().zip(record).for_each(|(to, from)| *to = *from);
         meaning.iter_mut().zip(record.iter().skip(HASH_BYTES)).for_each(|(to, from)| *to = *from);
-        (KeyHash(key), MeaningHash(meaning))
+        (KeyHash(u64::from_be_bytes(key)), MeaningHash(u64::from_be_bytes(meaning)))
     });
     Ok(halves.collect())
 }
@@ -330,6 +331,16 @@ mod tests {
     fn what_is_rendered_is_read_back() {
         let ledger = ledger(3);
         assert_eq!(Ledger::parse(&ledger.render()), Ok(ledger));
+    }
+
+    /// As other programs compute it: 8 bytes of SHA-256 of key and of meaning, in the order of the digest.
+    #[test]
+    fn an_entry_is_packed_the_same_in_every_version() {
+        assert!(
+            ledger(1).render().contains(r#""entries":"FG8nxmrNaKtEf7nerbai4g""#),
+            "{}",
+            ledger(1).render()
+        );
     }
 
     #[test]

@@ -125,8 +125,8 @@ pub struct Entry {
     pub groups: Vec<String>,
     /// `userid`, which the ConfigMap backend ignores.
     pub user_id: String,
-    /// `sso` of a role entry.
-    pub sso: Option<Sso>,
+    /// `sso` of a role entry, which hardly any has.
+    pub sso: Option<Box<Sso>>,
 }
 
 /// Groups by which nodes join; an entry with one of them is a node entry.

@@ -7,6 +7,7 @@ mod remainder;
 pub(crate) mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::desired::Backend;
 use crate::identity_mappings::Objects;
@@ -61,9 +62,9 @@ struct Subject<'r> {
     key: Key,
     hash: KeyHash,
     /// The config and the row in it.
-    config: Option<String>,
-    field: Option<String>,
-    mapping: Option<&'r Mapping>,
+    config: Option<Arc<str>>,
+    field: Option<Arc<str>>,
+    mapping: Option<&'r Arc<Mapping>>,
 }
 
 /// One decision, before it is carried into texts and ledger.
@@ -131,7 +132,7 @@ impl<'r> Merge<'r> {
         if let (Some(index), Some(mapping)) = (decision.replace, mapping)
             && let Some(item) = lists.item(key.list, index)
         {
-            edits.replace.insert(item, mapping.clone());
+            edits.replace.insert(item, Mapping::clone(mapping));
         }
         if let Some(item) = decision.remove.and_then(|index| lists.item(key.list, index)) {
             edits.remove.insert(item);
@@ -139,14 +140,14 @@ impl<'r> Merge<'r> {
         if decision.append
             && let Some(mapping) = mapping
         {
-            edits.append.push(mapping.clone());
+            edits.append.push(Mapping::clone(mapping));
         }
         if let Some(owned) = decision.owned {
             self.owned.insert(hash, owned);
             self.owned_lists.insert(key.list);
         }
         if decision.admitted {
-            self.admitted.extend(mapping);
+            self.admitted.extend(mapping.map(AsRef::as_ref));
         }
         self.outcomes.push(Outcome {
             place: Backend::EksConfigMap,

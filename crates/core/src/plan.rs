@@ -413,11 +413,14 @@ fn finish(
 }
 
 fn count(lists: &Lists<'_>, merge: &Merge<'_>) -> Counts {
-    let entries = crate::verify::expected(lists, &merge.edits);
-    let all = || entries.values().flatten();
-    let total = all().count();
+    let after = |side| crate::verify::after(side, merge.edits.get(&side.list));
+    let (mut total, mut nodes) = (0, 0);
+    for entry in lists.sides().flat_map(after) {
+        total += 1;
+        nodes += usize::from(entry.is_node());
+    }
     let owned = merge.owned.len().min(total);
-    Counts { owned, foreign: total - owned, nodes: all().filter(|e| e.is_node()).count() }
+    Counts { owned, foreign: total - owned, nodes }
 }
 
 /// The generations of all configs that were read or still own entries.
@@ -426,7 +429,7 @@ fn config_versions(
     old: &Ledger,
     merge: &Merge<'_>,
 ) -> BTreeMap<String, ConfigVersion> {
-    let owners: BTreeSet<&str> = merge.owned.values().map(|o| o.config.as_str()).collect();
+    let owners: BTreeSet<&str> = merge.owned.values().map(|o| &*o.config).collect();
     let mut versions: BTreeMap<String, ConfigVersion> = old
         .configs
         .iter()

@@ -206,7 +206,8 @@ fn matches(pattern: &str, group: &str) -> bool {
 /// Every `{{…}}` of `text` with what stands in front of it; an unclosed one counts with its rest.
 fn placeholders(text: &str) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
-    let mut from = 0;
+    // Most texts have none, and one character is found many times faster than two.
+    let mut from = text.find('{').unwrap_or(text.len());
     while let Some(rest) = text.get(from..)
         && let Some(open) = rest.find("{{")
     {

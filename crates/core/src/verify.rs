@@ -24,22 +24,27 @@ pub enum Mismatch {
 #[must_use]
 pub fn expected<'l>(
     lists: &'l Lists<'_>,
-    edits: &BTreeMap<List, Edits>,
+    edits: &'l BTreeMap<List, Edits>,
 ) -> BTreeMap<List, Vec<Cow<'l, Entry>>> {
-    let of = |list: List| -> Vec<Cow<'l, Entry>> {
-        let none = Edits::default();
-        let edits = edits.get(&list).unwrap_or(&none);
-        let kept = lists.side(list).entries().enumerate().filter_map(|(index, entry)| {
-            let item = lists.item(list, index)?;
-            match edits.replace.get(&item) {
-                _ if edits.remove.contains(&item) => None,
-                Some(mapping) => Some(Cow::Owned(Entry::from(mapping))),
-                None => Some(Cow::Borrowed(entry)),
-            }
-        });
-        kept.chain(edits.append.iter().map(|mapping| Cow::Owned(Entry::from(mapping)))).collect()
-    };
-    lists.sides().filter(|side| side.is_readable()).map(|side| (side.list, of(side.list))).collect()
+    let readable = lists.sides().filter(|side| side.is_readable());
+    readable.map(|side| (side.list, after(side, edits.get(&side.list)).collect())).collect()
+}
+
+/// The entries of one list after `edits`, as planned; none where it can't be read.
+pub(crate) fn after<'l>(
+    side: &'l Side<'_>,
+    edits: Option<&'l Edits>,
+) -> impl Iterator<Item = Cow<'l, Entry>> {
+    let kept = side.entries().zip(side.items()).filter_map(move |(entry, item)| match edits {
+        Some(edits) if edits.remove.contains(&item) => None,
+        Some(edits) => match edits.replace.get(&item) {
+            Some(mapping) => Some(Cow::Owned(Entry::from(mapping))),
+            None => Some(Cow::Borrowed(entry)),
+        },
+        None => Some(Cow::Borrowed(entry)),
+    });
+    let appended = edits.into_iter().flat_map(|edits| &edits.append);
+    kept.chain(appended.map(|mapping| Cow::Owned(Entry::from(mapping))))
 }
 
 /// Reads the changed lists of `data` and compares them with what was planned.

@@ -595,7 +595,7 @@ mod conflicts {
         let plan = target.apply();
         assert_eq!(said(&plan, "Dev"), Some((State::Changed, "Listed")));
         assert_eq!(target.roles(), block("Dev", "two", "x") + &block("Admin", "admin", MASTERS));
-        assert!(target.ledger().unwrap().owned.values().any(|owned| owned.config == "two"));
+        assert!(target.ledger().unwrap().owned.values().any(|owned| &*owned.config == "two"));
     }
 }
 
@@ -655,7 +655,7 @@ mod the_ledger {
         assert_eq!(ledger.cluster_generation, 5);
         let version = &ledger.configs["team"];
         assert_eq!((version.uid.as_str(), version.generation), ("uid-team", 1));
-        assert_eq!(ledger.owned.values().next().unwrap().config, "team");
+        assert_eq!(&*ledger.owned.values().next().unwrap().config, "team");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
 fn owning_dev(writer: Writer) -> String {
     let mut ledger = Ledger::new(writer, 1);
     let entry = Entry { arn: role_arn("Dev"), username: "dev".to_owned(), ..Entry::default() };
-    let owned = Owned { config: "team".to_owned(), meaning: MeaningHash::of(List::Roles, &entry) };
+    let owned = Owned { config: "team".into(), meaning: MeaningHash::of(List::Roles, &entry) };
     ledger.owned.insert(KeyHash::of(&entry.key(List::Roles)), owned);
     ledger.render()
 }

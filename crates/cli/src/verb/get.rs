@@ -194,7 +194,7 @@ impl From<Row> for MappingRow {
             message: row.message,
             line: row.line,
             object: row.object,
-            field: row.field,
+            field: row.field.as_deref().map(str::to_owned),
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn each_change(plan: &Plan) {
             reason = outcome.reason.name(),
             list = %outcome.key.list,
             arn = outcome.arn(),
-            config = outcome.config,
+            config = outcome.config.as_deref(),
             "changed an entry"
         );
     }

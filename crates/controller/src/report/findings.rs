@@ -73,7 +73,7 @@ pub(super) fn findings(planned: &Planned, before: &[ClusterFinding]) -> Vec<Clus
             severity: if rank(o).is_some() { FindingSeverity::Error } else { FindingSeverity::Warning },
             list: o.key.list.data_key().to_owned(),
             arn: o.arn().to_owned(),
-            config: o.config.clone().unwrap_or_default(),
+            config: o.config.as_deref().unwrap_or_default().to_owned(),
             message: o.message.clone(),
         })
         .collect();

@@ -1,6 +1,7 @@
 //! What happens to each mapping that is written as an object, or was.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::objects::{lost_key, other_writer};
 use super::remainder::taken_over;
@@ -16,7 +17,7 @@ use crate::plan::{ConflictPolicy, Reason, State};
 /// One mapping of one config, and the objects that have to do with it.
 struct Claim<'c, 'r> {
     config: &'r DesiredConfig,
-    mapping: &'r Mapping,
+    mapping: &'r Arc<Mapping>,
     key: Key,
     name: String,
     /// Ours; a mark that is missing has been taken away.
@@ -76,7 +77,7 @@ pub(super) fn decide<'r>(context: &Context<'r, '_>, decided: &mut Decided<'r>) -
 }
 
 impl<'c, 'r> Claim<'c, 'r> {
-    fn of(context: &Context<'r, 'c>, config: &'r DesiredConfig, mapping: &'r Mapping) -> Self {
+    fn of(context: &Context<'r, 'c>, config: &'r DesiredConfig, mapping: &'r Arc<Mapping>) -> Self {
         let key = mapping.key();
         let writer = context.wishes.request.writer;
         let name = object_name(writer, &key);
@@ -325,7 +326,7 @@ fn carry_out<'r>(
     decided: &mut Decided<'r>,
     claim: Claim<'_, 'r>,
     decision: Decision<'r>,
-    field: &str,
+    field: &Arc<str>,
 ) {
     let request = context.wishes.request;
     let mark = |name: &str| {
@@ -346,14 +347,14 @@ fn carry_out<'r>(
             before.get_or_insert_with(|| object.spec.clone());
         }
         // What is equal in meaning keeps its text, such as the case of its ARN.
-        let spec = if means { object.spec.clone() } else { Entry::from(claim.mapping) };
+        let spec = if means { object.spec.clone() } else { Entry::from(&**claim.mapping) };
         let replaces = Some(object.version.clone());
         let (name, cluster) = (object.name.clone(), cluster.clone());
         decided.changes.write.push(Write { name, replaces, spec, cluster, mark: wanted.render() });
     }
     if decision.create {
         let (name, mark) = (claim.name.clone(), mark(&claim.name).render());
-        let spec = Entry::from(claim.mapping);
+        let spec = Entry::from(&**claim.mapping);
         decided.changes.write.push(Write { name, replaces: None, spec, cluster, mark });
     }
     if decision.replace.is_empty() && decision.delete.is_empty() {
@@ -368,8 +369,8 @@ fn carry_out<'r>(
     }
     let subject = Subject {
         key: claim.key,
-        config: Some(claim.config.name.clone()),
-        field: Some(field.to_owned()),
+        config: Some(claim.config.name.as_str().into()),
+        field: Some(Arc::clone(field)),
         mapping: Some(claim.mapping),
         before,
     };

@@ -61,6 +61,7 @@ impl Mark {
         mapping: &Mapping,
     ) -> Self {
         let key = mapping.key();
+        let meaning = MeaningHash::of_mapping(&key, mapping).to_string();
         Self {
             v: VERSION,
             name: name.to_owned(),
@@ -71,7 +72,7 @@ impl Mark {
             config_generation: config.generation,
             list: key.list,
             arn: key.arn,
-            meaning: MeaningHash::of_mapping(mapping).to_string(),
+            meaning,
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn decide<'r>(
             let stay = ours.iter().filter(|(object, _)| !object.deleting);
             decided.changes.write.extend(stay.filter_map(|(object, mark)| taken_over(context, object, mark)));
         }
-        let config = Some(mark.config.clone());
+        let config = Some(mark.config.as_str().into());
         let subject = Subject { key: key.clone(), config, field: None, mapping: None, before };
         decided.say(subject, state, reason, message);
     }

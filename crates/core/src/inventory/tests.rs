@@ -22,8 +22,8 @@ fn role(name: &str, username: &str) -> Mapping {
 
 fn config(name: &str, mappings: &[Mapping]) -> DesiredConfig {
     let field = |(index, mapping): (usize, &Mapping)| DesiredMapping {
-        mapping: mapping.clone(),
-        field: format!("spec.mapRoles[{index}]"),
+        mapping: mapping.clone().into(),
+        field: format!("spec.mapRoles[{index}]").into(),
     };
     DesiredConfig {
         name: name.into(),

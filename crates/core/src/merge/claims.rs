@@ -1,5 +1,7 @@
 //! What happens to each mapping that a referenced config asks for.
 
+use std::sync::Arc;
+
 use super::remainder::remove;
 use super::wishes::{disagreement, refused_state};
 use super::{Claimed, Context, Decision, Merge, Subject};
@@ -11,6 +13,8 @@ use crate::plan::{ConflictPolicy, Reason, State};
 /// One mapping of one config.
 struct Claim<'c> {
     config: &'c DesiredConfig,
+    /// The config's name, as the ledger keeps it.
+    name: &'c Arc<str>,
     mapping: &'c Mapping,
     key: Key,
     hash: KeyHash,
@@ -24,17 +28,18 @@ struct Claim<'c> {
 pub(super) fn decide<'r>(context: &Context<'r, '_>, merge: &mut Merge<'r>) -> Claimed {
     let mut claimed = Claimed::new();
     for config in context.wishes.claiming() {
+        let name: Arc<str> = config.name.as_str().into();
         for DesiredMapping { mapping, field } in config.mappings.iter() {
             let key = mapping.key();
             let hash = KeyHash::of(&key);
             let (owned, found) = (context.ledger.owned.get(&hash), context.lists.with_key(&key));
-            let claim = Claim { config, mapping, key, hash, owned, found };
+            let claim = Claim { config, name: &name, mapping, key, hash, owned, found };
             let Some(decision) = decide_one(context, &claim, &mut claimed) else { continue };
             let subject = Subject {
                 key: claim.key,
                 hash,
-                config: Some(config.name.clone()),
-                field: Some(field.clone()),
+                config: Some(Arc::clone(&name)),
+                field: Some(Arc::clone(field)),
                 mapping: Some(mapping),
             };
             merge.carry_out(context.lists, subject, decision);
@@ -55,7 +60,7 @@ fn decide_one(context: &Context<'_, '_>, claim: &Claim<'_>, claimed: &mut Claime
         return Some(Decision::of(State::Shadowed, Reason::Precedence, message));
     }
     if let ConfigState::Disagrees(fields) = &claim.config.state {
-        let is_owner = claim.owned.is_some_and(|owned| owned.config == claim.config.name);
+        let is_owner = claim.owned.is_some_and(|owned| owned.config == *claim.name);
         let message = disagreement(claim.config, fields);
         return (!is_owner && is_home)
             .then(|| Decision::of(State::Refused, Reason::ConfigDisagrees, message));
@@ -69,7 +74,8 @@ fn decide_claim(context: &Context<'_, '_>, claim: &Claim<'_>, is_home: bool) -> 
         let state = refused_state(&reason, claim.owned.is_some());
         return Some(Decision::of(state, reason, message).owned(claim.owned.cloned()));
     }
-    let wanted = Owned { config: claim.config.name.clone(), meaning: MeaningHash::of_mapping(claim.mapping) };
+    let wanted =
+        Owned { config: Arc::clone(claim.name), meaning: MeaningHash::of_mapping(&claim.key, claim.mapping) };
     let ours = claim.owned.and_then(|owned| Some((owned, context.ours(&claim.key, owned, claim.found)?)));
     if !is_home && has_moved(context, claim) {
         let (owned, index) = ours?;
@@ -144,7 +150,7 @@ fn in_the_way(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, S
 /// A frozen entry of another config keeps its key.
 fn held_by_frozen(context: &Context<'_, '_>, claim: &Claim<'_>) -> Option<(Reason, String)> {
     let owned = claim.owned?;
-    if owned.config == claim.config.name || claim.found.is_empty() {
+    if owned.config == *claim.name || claim.found.is_empty() {
         return None;
     }
     context.wishes.held_by_frozen(claim.config, claim.mapping, &owned.config)

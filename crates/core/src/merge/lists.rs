@@ -15,7 +15,31 @@ pub struct Side<'t> {
     /// Its text; none when the data key is absent.
     pub text: Option<&'t str>,
     read: Result<Readable<'t>, Unreadable>,
-    by_key: HashMap<String, Vec<usize>>,
+    /// Indexes of entries by their folded ARN.
+    by_key: HashMap<String, Indexes>,
+}
+
+/// Indexes in order. Nearly always it is one, which is not worth an allocation.
+#[derive(Debug)]
+enum Indexes {
+    One([usize; 1]),
+    Several(Vec<usize>),
+}
+
+impl Indexes {
+    fn as_slice(&self) -> &[usize] {
+        match self {
+            Self::One(index) => index,
+            Self::Several(indexes) => indexes,
+        }
+    }
+
+    fn push(&mut self, index: usize) {
+        match self {
+            Self::One([first]) => *self = Self::Several(vec![*first, index]),
+            Self::Several(indexes) => indexes.push(index),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -41,11 +65,13 @@ impl<'t> Side<'t> {
                 Readable { block: Some(block), layout }
             }),
         };
-        let mut by_key: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut by_key: HashMap<String, Indexes> = HashMap::new();
         if let Ok(Readable { block: Some(block), .. }) = &read {
+            by_key.reserve(block.entries.len());
             for (index, read) in block.entries.iter().enumerate() {
                 if !read.entry.arn.is_empty() {
-                    by_key.entry(fold(&read.entry.arn)).or_default().push(index);
+                    let found = by_key.entry(fold(&read.entry.arn));
+                    found.and_modify(|found| found.push(index)).or_insert(Indexes::One([index]));
                 }
             }
         }
@@ -142,7 +168,7 @@ impl<'t> Lists<'t> {
     /// The indexes of the entries with a folded ARN, in order.
     #[must_use]
     pub fn with_arn(&self, list: List, folded: &str) -> &[usize] {
-        self.side(list).by_key.get(folded).map(Vec::as_slice).unwrap_or_default()
+        self.side(list).by_key.get(folded).map(Indexes::as_slice).unwrap_or_default()
     }
 
     /// The entry at an index of a list.
@@ -169,7 +195,7 @@ impl<'t> Lists<'t> {
         self.sides().flat_map(|side| {
             side.entries().enumerate().filter_map(|(index, entry)| {
                 let arn = fold(&entry.arn);
-                let first = side.by_key.get(&arn).and_then(|found| found.first());
+                let first = side.by_key.get(&arn).and_then(|found| found.as_slice().first());
                 (first == Some(&index)).then_some(Key { list: side.list, arn })
             })
         })

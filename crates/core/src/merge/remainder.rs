@@ -1,6 +1,8 @@
 //! What happens to entries that we own and that no mapping claimed: they are removed only when it is
 //! certain that nobody wants them, else frozen.
 
+use std::sync::Arc;
+
 use super::{Claimed, Context, Decision, Merge, Subject};
 use crate::ledger::{KeyHash, Owned};
 use crate::mapping::{Entry, Key};
@@ -19,7 +21,7 @@ pub(super) fn decide(context: &Context<'_, '_>, claimed: &Claimed, merge: &mut M
             && let Some(ours) = context.ours(&key, owned, context.lists.with_key(&key))
         {
             let decision = decide_one(context, &key, hash, owned, ours);
-            let config = Some(owned.config.clone());
+            let config = Some(Arc::clone(&owned.config));
             let subject = Subject { key, hash, config, field: None, mapping: None };
             merge.carry_out(context.lists, subject, decision);
         }

@@ -120,7 +120,7 @@ fn is_allowed(request: &Request<'_>, outcome: &Outcome) -> bool {
         None => false,
         Some(LastAdminAllowance::All) => true,
         Some(LastAdminAllowance::Config { name, generation }) => {
-            outcome.config.as_ref() == Some(name) && generation_of(name) == Some(*generation)
+            outcome.config.as_deref() == Some(name) && generation_of(name) == Some(*generation)
         }
         Some(LastAdminAllowance::Cluster { generation }) => {
             matches!(outcome.reason, Reason::RefLeft | Reason::RemoveAll)
@@ -135,7 +135,7 @@ fn message(request: &Request<'_>, outcome: &Outcome, only_unread: bool) -> Strin
             format!("cluster/{}", request.cluster_generation)
         }
         (_, Some(name), Refs::Listed(configs)) => {
-            let generation = configs.iter().find(|c| c.name == *name).map_or(0, |c| c.generation);
+            let generation = configs.iter().find(|c| *c.name == **name).map_or(0, |c| c.generation);
             format!("{name}/{generation}")
         }
     };

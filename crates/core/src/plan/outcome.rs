@@ -1,5 +1,7 @@
 //! What happens to one entry or mapping, and why. Values only; who decides them is [`crate::merge`].
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::desired::Backend;
@@ -152,10 +154,10 @@ pub struct Outcome {
     pub key: Key,
     /// The AWSIamConfig it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub config: Option<String>,
+    pub config: Option<Arc<str>>,
     /// The row in that config, such as `spec.mapRoles[3]`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub field: Option<String>,
+    pub field: Option<Arc<str>>,
     /// What happens.
     pub state: State,
     /// Why.
@@ -168,7 +170,7 @@ pub struct Outcome {
     pub before: Option<Entry>,
     /// What is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<Mapping>,
+    pub after: Option<Arc<Mapping>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Blocked, Note, Request};
 use crate::desired::{ConfigState, Refs};
@@ -124,12 +125,13 @@ pub(super) fn by_equality(
         Refs::Listed(configs) => configs.as_slice(),
     };
     for config in configs.iter().filter(|c| c.state == ConfigState::Usable) {
+        let name: Arc<str> = config.name.as_str().into();
         for row in config.mappings.iter() {
             let key = row.mapping.key();
             let last = lists.with_key(&key).last().and_then(|index| lists.entry(key.list, *index));
             if let Some(entry) = last.filter(|entry| entry.means(&row.mapping) && !entry.is_node()) {
                 let meaning = MeaningHash::of(key.list, entry);
-                let owned = Owned { config: config.name.clone(), meaning };
+                let owned = Owned { config: Arc::clone(&name), meaning };
                 ownership.ledger.owned.entry(KeyHash::of(&key)).or_insert(owned);
             }
         }

@@ -110,7 +110,7 @@ impl Decoder<'_, '_> {
         }
     }
 
-    fn sso(&mut self, datum: Datum<'_>, field: &mut Option<Sso>) {
+    fn sso(&mut self, datum: Datum<'_>, field: &mut Option<Box<Sso>>) {
         if datum.data == Data::Scalar(Meaning::Null) {
             *field = None;
             return;

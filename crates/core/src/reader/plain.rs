@@ -23,13 +23,14 @@ pub(super) fn read(list: List, text: &str) -> Option<Block<'_>> {
         List::Accounts => return None,
     };
     let mut reader = Reader { list, arn, entries: Vec::new(), items: Vec::new(), open: None };
-    let mut offset = 0;
-    for (index, line) in text.split('\n').enumerate() {
-        if !line.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    let mut at = Position { offset: 0, line: 1, column: 1 };
+    while let Some(rest) = text.get(at.offset..) {
+        let length = rest.bytes().position(|byte| !matches!(byte, b' '..=b'~')).unwrap_or(rest.len());
+        if rest.as_bytes().get(length).is_some_and(|byte| *byte != b'\n') {
             return None;
         }
-        reader.line(line, Position { offset, line: index + 1, column: 1 })?;
-        offset += line.len() + 1;
+        reader.line(rest.get(..length)?, at)?;
+        at = Position { offset: at.offset + length + 1, line: at.line + 1, column: 1 };
     }
     reader.close()?;
     if reader.entries.is_empty() {
@@ -103,7 +104,8 @@ impl Reader {
             return None;
         }
         open.groups = None;
-        let (key, value) = pair.split_once(':')?;
+        let (key, value) = pair.split_at_checked(pair.bytes().position(|byte| byte == b':')?)?;
+        let value = value.strip_prefix(':')?;
         let (seen, field) = match key {
             "groups" if value.is_empty() => {
                 open.groups = Some(0);
@@ -143,15 +145,27 @@ fn first(seen: &mut bool) -> Option<()> {
 /// Words that stand for something other than themselves, in lower case.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
+/// Whether a bare text may have a byte anywhere behind its first one, by the byte: most of a text is looked up here.
+#[expect(clippy::indexing_slicing, reason = "what is out of bounds in a constant does not compile")]
+const HARMLESS: [bool; 256] = {
+    let mut harmless = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        harmless[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'_' | b'.' | b'/' | b'@' | b':' | b'+' | b'=' | b',' | b'{' | b'}' | b'-');
+        byte += 1;
+    }
+    harmless
+};
+
 /// A text that stands for itself: bare and beginning with a letter, or in double quotes without escapes.
 fn text(value: &str) -> Option<&str> {
     if let Some(quoted) = value.strip_prefix('"') {
         let inside = quoted.strip_suffix('"')?;
         return (!inside.contains(['"', '\\'])).then_some(inside);
     }
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_./@:+=,{}-".contains(&byte);
     let is_bare = value.starts_with(|c: char| c.is_ascii_alphabetic())
-        && value.bytes().all(harmless)
+        && value.bytes().all(|byte| HARMLESS.get(usize::from(byte)) == Some(&true))
         && !value.ends_with(':')
         && !(value.len() <= 5 && WORDS.contains(&value.to_ascii_lowercase().as_str()));
     is_bare.then_some(value)

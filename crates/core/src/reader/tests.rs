@@ -131,7 +131,7 @@ fn sso_stands_in_place_of_an_arn_under_rules() {
     let sso = |text: &str| entries(List::Roles, &format!("- sso: {text}\n"));
     let read =
         Sso { permission_set_name: "P".into(), account_id: "123456789012".into(), partition: String::new() };
-    let kept = Entry { sso: Some(read), ..Entry::default() };
+    let kept = Entry { sso: Some(Box::new(read)), ..Entry::default() };
     assert_eq!(sso("{permissionSetName: P, accountID: '123456789012'}"), (vec![kept], 0));
     for (text, problems) in [
         ("{permissionSetName: P, accountID: 123456789012}", 2),
@@ -194,7 +194,7 @@ fn an_sso_entry_answers_nobody_but_takes_the_place_of_its_pattern() {
     let sso =
         Sso { permission_set_name: "P".into(), account_id: "123456789012".into(), partition: String::new() };
     let pattern = role("arn:aws:iam::123456789012:role/AWSReservedSSO_P_*", "", &[]);
-    let all = [pattern, Entry { sso: Some(sso), ..Entry::default() }];
+    let all = [pattern, Entry { sso: Some(Box::new(sso)), ..Entry::default() }];
     assert_eq!(Answers::new(List::Roles, &all).of(&all[0].arn), [0_usize; 0]);
 }
 

@@ -61,7 +61,7 @@ fn mapping(list: List, arn: String, username: &str, groups: &[&str]) -> Mapping 
 pub fn config(name: &str, mappings: impl IntoIterator<Item = Mapping>) -> DesiredConfig {
     let row = |(index, mapping): (usize, Mapping)| {
         let field = format!("spec.{}[{index}]", mapping.list);
-        DesiredMapping { mapping, field }
+        DesiredMapping { mapping: mapping.into(), field: field.into() }
     };
     DesiredConfig {
         name: name.to_owned(),
