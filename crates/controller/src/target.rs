@@ -61,15 +61,14 @@ impl Drop for Target {
 }
 
 impl Target {
-    /// A target whose requests go through `client`. `spawn` is given the watch on `aws-auth`.
+    /// The target of this `aws-auth`, whose requests go the same way. `spawn` is given the watch.
     pub(crate) fn start(
-        client: Client,
         aws_auth: Arc<AwsAuth>,
         health: Arc<Health>,
         access: Option<Access>,
         spawn: &Spawn,
     ) -> Self {
-        let watched = aws_auth.clone();
+        let (watched, client) = (aws_auth.clone(), aws_auth.client().clone());
         let history = History::new(client.clone());
         // The local target's are read ahead of the first pass; of a remote one the first pass can wait a little.
         let history = match aws_auth.kind() {

@@ -72,7 +72,7 @@ pub(crate) enum NoTarget {
 /// and key do not belong together.
 #[must_use]
 pub fn remote_client(judged: &awsiam_authenticator::target_kubeconfig::TargetKubeconfig) -> Option<Client> {
-    bounds::client(judged).ok()
+    bounds::Way::to(judged).ok().map(|way| way.client(drop))
 }
 
 /// The targets.
@@ -102,7 +102,7 @@ impl Targets {
                     drop(touched.send(touch.clone()));
                 },
             );
-            let target = Target::start(client.clone(), Arc::new(aws_auth), health, None, spawn);
+            let target = Target::start(Arc::new(aws_auth), health, None, spawn);
             (cluster.clone(), Arc::new(target))
         });
         let remote = options.remote_targets.then(|| {

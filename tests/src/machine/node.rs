@@ -193,8 +193,11 @@ pub(super) fn kubelet_surroundings(cgroup: &str, pod_logs: &Path) -> Value {
         // A registry is never reached: every image is imported.
         "podLogsDir": pod_logs,
         "volumePluginDir": format!("{STATE}/volume-plugins"),
-        // How soon kubelet looks again at a pod that isn't as it should be.
-        "syncFrequency": "5s",
+        // How soon kubelet looks again at a pod that isn't as it should be, and how long a container that failed waits at most:
+        // ten seconds and more would be most of the time that such tests take. Beta since 1.35.
+        "syncFrequency": "2s",
+        "featureGates": { "KubeletCrashLoopBackOffMax": true },
+        "crashLoopBackOff": { "maxContainerRestartPeriod": "2s" },
     })
 }
 

@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use awsiam_api::{Cluster, TargetKind};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use kube::api::{GetParams, ListParams, ObjectList, PartialObjectMeta, Request, WatchEvent, WatchParams};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::bounds::OfTheWatch;
 use super::health::Health;
 use super::lanes::Lanes;
 use super::pace::Pace;
@@ -95,6 +97,11 @@ impl AwsAuth {
         }
     }
 
+    /// For requests to the same target.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Whose it is.
     pub(crate) fn kind(&self) -> TargetKind {
         self.kind
@@ -160,8 +167,9 @@ impl AwsAuth {
         matches!(self.seen(), Seen::Present(known) if version(&known) == version(config_map))
     }
 
-    fn api(&self) -> Api<ConfigMap> {
-        Api::namespaced(self.client.clone(), NAMESPACE)
+    /// Sends a request of the watch, and reads the answer.
+    async fn ask<T: DeserializeOwned>(&self, request: Built) -> kube::Result<T> {
+        self.client.request(marked(request)?).await
     }
 
     /// Watches `aws-auth` for ever. A watch that breaks is taken up again with backoff; meanwhile the last
@@ -216,8 +224,9 @@ impl AwsAuth {
         let failed =
             |what: &str, error: &kube::Error| Broken::Unreachable(format!("{what}: {}", answer(error)));
         if self.kind == TargetKind::Remote && self.identity().is_none() {
-            let namespaces: Api<Namespace> = Api::all(self.client.clone());
-            match namespaces.get_metadata(NAMESPACE).await {
+            let asked =
+                Request::new(Namespace::url_path(&(), None)).get_metadata(NAMESPACE, &GetParams::default());
+            match self.ask::<PartialObjectMeta<Namespace>>(asked).await {
                 Ok(namespace) => drop(namespace.metadata.uid.map(|uid| self.identity.set(uid))),
                 Err(error) => return Err(failed("can't read namespace kube-system", &error)),
             }
@@ -226,8 +235,9 @@ impl AwsAuth {
             }
         }
         let news_before = self.news.load(Ordering::SeqCst);
-        let list = self.api().list(&ListParams::default().fields(only)).await;
-        let list = list.map_err(|error| failed("can't list ConfigMap aws-auth", &error))?;
+        let asked = config_maps().list(&ListParams::default().fields(only));
+        let list: ObjectList<ConfigMap> =
+            self.ask(asked).await.map_err(|error| failed("can't list ConfigMap aws-auth", &error))?;
         let Some(version) = list.metadata.resource_version.filter(|version| !version.is_empty()) else {
             let why = "it lists ConfigMap aws-auth without a resourceVersion";
             return Err(Broken::Unreachable(why.to_owned()));
@@ -240,9 +250,10 @@ impl AwsAuth {
     async fn events(&self, version: &mut String, only: &str, pace: &mut Pace) -> Result<(), Broken> {
         let seconds = WATCH_SECONDS + Timestamp::now().subsec_nanosecond().unsigned_abs() % 60;
         let params = WatchParams::default().fields(only).timeout(seconds);
-        let api = self.api();
-        let watch = api.watch(&params, version).await;
-        let mut events = watch
+        let asked = marked(config_maps().watch(&params, version));
+        let opened = async { self.client.request_events::<ConfigMap>(asked?).await };
+        let mut events = opened
+            .await
             .map_err(|error| match error {
                 // Too old a version: listed again.
                 kube::Error::Api(status) if status.code == 410 => Broken::Interrupted(status.message.clone()),
@@ -255,13 +266,13 @@ impl AwsAuth {
                 () = self.reopen.notified() => {
                     return Err(Broken::Interrupted("requests to this API server failed".to_owned()));
                 }
-                event = tokio::time::timeout(silence, events.try_next()) => event,
+                event = tokio::time::timeout(silence, events.next()) => event,
             };
             match event {
                 Err(_) => return Err(Broken::Interrupted("nothing was heard for long".to_owned())),
-                Ok(Err(error)) => return Err(Broken::Interrupted(answer(&error))),
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Ok(Some(event))) => {
+                Ok(Some(Err(error))) => return Err(Broken::Interrupted(answer(&error))),
+                Ok(None) => return Ok(()),
+                Ok(Some(Ok(event))) => {
                     if self.kind == TargetKind::Remote {
                         pace.keep().await;
                     }
@@ -308,6 +319,21 @@ impl AwsAuth {
             self.touched();
         }
     }
+}
+
+/// A request as kube builds it.
+type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
+
+/// Requests about ConfigMaps of its namespace.
+fn config_maps() -> Request {
+    Request::new(ConfigMap::url_path(&(), Some(NAMESPACE)))
+}
+
+/// The same request, as one of the watch.
+fn marked(request: Built) -> kube::Result<http::Request<Vec<u8>>> {
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert(OfTheWatch);
+    Ok(request)
 }
 
 /// Whether it is the object that was asked for: a server may answer with anything.

@@ -68,37 +68,48 @@ impl From<Refused> for kube::Error {
 #[derive(Debug)]
 pub(super) struct NoClient;
 
-/// A client for the server of a kubeconfig.
-pub(super) fn client(kubeconfig: &TargetKubeconfig) -> Result<Client, NoClient> {
-    let raw = pool::pool(&config(kubeconfig).ok_or(NoClient)?).map_err(|_| NoClient)?;
-    let credential: Arc<[u8]> = match &kubeconfig.credentials {
-        Credentials::Token(token) if token.len() >= SHORTEST_CREDENTIAL => token.as_bytes().into(),
-        // A key is never sent, so it can't come back.
-        Credentials::Token(_) | Credentials::Certificate { .. } => [].into(),
-    };
-    let bounded = tower::service_fn(move |request: Request<Body>| {
-        let (raw, credential) = (raw.clone(), credential.clone());
-        async move { send(raw, credential, request).await }
-    });
-    Ok(Client::new(bounded, "default"))
+/// Marks a request of the watch on `aws-auth`, which tells by itself what becomes of it. It stands among the extensions
+/// of the request, which are not sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfTheWatch;
+
+/// The way to the server of a kubeconfig, of which a client is made.
+pub(super) struct Way {
+    raw: Pool,
+    credential: Arc<[u8]>,
 }
 
-/// The same client; `failed` is told why, when the API server did not answer a request.
-pub(super) fn noting(client: &Client, failed: impl Fn(String) + Clone + Send + 'static) -> Client {
-    let client = client.clone();
-    let noting = tower::service_fn(move |request: Request<Body>| {
-        let (client, failed) = (client.clone(), failed.clone());
-        async move {
-            let answer = client.send(request).await;
-            if let Err(error) = &answer
-                && is_silence(error)
-            {
-                failed(crate::error::words(error));
+impl Way {
+    /// The way to the server of `kubeconfig`.
+    pub(super) fn to(kubeconfig: &TargetKubeconfig) -> Result<Self, NoClient> {
+        let raw = pool::pool(&config(kubeconfig).ok_or(NoClient)?).map_err(|_| NoClient)?;
+        let credential = match &kubeconfig.credentials {
+            Credentials::Token(token) if token.len() >= SHORTEST_CREDENTIAL => token.as_bytes().into(),
+            // A key is never sent, so it can't come back.
+            Credentials::Token(_) | Credentials::Certificate { .. } => [].into(),
+        };
+        Ok(Self { raw, credential })
+    }
+
+    /// A client. `failed` is told why, when the API server did not answer a request that is none [`OfTheWatch`]. One client
+    /// is enough for both: each has a queue of some 11 KB.
+    pub(super) fn client(self, failed: impl Fn(String) + Clone + Send + 'static) -> Client {
+        let bounded = tower::service_fn(move |request: Request<Body>| {
+            let (raw, credential, failed) = (self.raw.clone(), self.credential.clone(), failed.clone());
+            async move {
+                let is_told = request.extensions().get::<OfTheWatch>().is_some();
+                let answer = send(raw, credential, request).await;
+                if let Err(error) = &answer
+                    && !is_told
+                    && is_silence(error)
+                {
+                    failed(crate::error::words(error));
+                }
+                answer
             }
-            answer
-        }
-    });
-    Client::new(noting, "default")
+        });
+        Client::new(bounded, "default")
+    }
 }
 
 /// Whether an error means that the API server can't be talked to, and not that it refuses this one request.
@@ -253,6 +264,8 @@ impl Watch {
             }
             let keep = self.tail.len().min(self.credential.len() - 1);
             self.tail.drain(..self.tail.len() - keep);
+            // Between two events it would keep the room of the largest one.
+            self.tail.shrink_to_fit();
         }
         Ok(())
     }
@@ -310,6 +323,31 @@ mod tests {
             assert_eq!((told.reason.as_str(), told.message.as_str()), ("NotFound", "HTTP 404 Not Found"));
             assert!(told.is_not_found());
         }
+    }
+
+    /// A watch that fails would otherwise be told twice, and would have itself begin anew.
+    #[tokio::test]
+    async fn a_request_that_is_not_answered_is_told_unless_it_is_one_of_the_watch() {
+        let authority = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap().cert;
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let kubeconfig = TargetKubeconfig {
+            server: format!("https://{nobody}"),
+            authorities: vec![authority.der().to_vec()],
+            tls_server_name: None,
+            credentials: Credentials::Token("a-token-for-nobody".to_owned()),
+        };
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let tell = told.clone();
+        let client = Way::to(&kubeconfig).unwrap().client(move |why| tell.lock().unwrap().push(why));
+        let ask = async |of_the_watch: bool| {
+            let mut request = Request::get("/version").body(Vec::new()).unwrap();
+            if of_the_watch {
+                request.extensions_mut().insert(OfTheWatch);
+            }
+            client.request_text(request).await.unwrap_err();
+            told.lock().unwrap().len()
+        };
+        assert_eq!((ask(true).await, ask(false).await), (0, 1));
     }
 
     #[tokio::test]

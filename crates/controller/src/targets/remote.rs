@@ -2,7 +2,7 @@
 //! it, which lives as long as the Secret stays the same. Needs the management cluster's client.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use awsiam_api::{Cluster, TargetKind};
@@ -16,9 +16,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::aws_auth::AwsAuth;
+use super::bounds::Way;
 use super::health::{Health, Trouble};
 use super::lanes::Lanes;
-use super::{NoTarget, Spawn, Touched, bounds};
+use super::{NoTarget, Spawn, Touched};
 use crate::target::{Access, Target};
 use crate::watches::Guard;
 
@@ -197,43 +198,33 @@ impl Remote {
         let bytes = data.ok_or_else(|| format!("it has no key {VALUE}"))?;
         let text = str::from_utf8(&bytes.0).map_err(|_| format!("its key {VALUE} is no text"))?;
         let judged = target_kubeconfig::judge(text).map_err(|refusal| refusal.to_string())?;
-        let watching = bounds::client(&judged).map_err(|_| {
+        let way = Way::to(&judged).map_err(|_| {
             "no client can be made of it: see whether its certificates and its key are whole and belong together".to_owned()
         })?;
         let object = ObjectRef::new(&cluster.name_any()).within(&cluster.namespace().unwrap_or_default());
-        Ok(Arc::new(self.target(&watching, &object, &judged)))
+        Ok(Arc::new(self.target(way, &object, &judged)))
     }
 
-    fn target(
-        &self,
-        watching: &Client,
-        object: &ObjectRef<Guard<Cluster>>,
-        judged: &TargetKubeconfig,
-    ) -> Target {
+    fn target(&self, way: Way, object: &ObjectRef<Guard<Cluster>>, judged: &TargetKubeconfig) -> Target {
         let (touch, touched) = (object.clone(), self.touched.clone());
         let touch = move || {
             // The queue ends only when the operator does.
             drop(touched.send(touch.clone()));
         };
         let health = Arc::new(Health::default());
-        let aws_auth = AwsAuth::new(
-            TargetKind::Remote,
-            object,
-            watching.clone(),
-            health.clone(),
-            self.lanes.clone(),
-            touch,
-        );
-        let aws_auth = Arc::new(aws_auth);
-        let (noted, watched) = (health.clone(), Arc::downgrade(&aws_auth));
-        let client = bounds::noting(watching, move |why| {
-            noted.failed(why);
-            if let Some(aws_auth) = watched.upgrade() {
-                aws_auth.reopen();
-            }
+        let aws_auth = Arc::new_cyclic(|watched: &Weak<AwsAuth>| {
+            let (noted, watched) = (health.clone(), watched.clone());
+            let client = way.client(move |why| {
+                noted.failed(why);
+                if let Some(aws_auth) = watched.upgrade() {
+                    aws_auth.reopen();
+                }
+            });
+            let (health, lanes) = (health.clone(), self.lanes.clone());
+            AwsAuth::new(TargetKind::Remote, object, client, health, lanes, touch)
         });
         let access = Access { server: judged.server.clone(), authority_pem: judged.authority_pem() };
-        Target::start(client, aws_auth, health, Some(access), &self.spawn)
+        Target::start(aws_auth, health, Some(access), &self.spawn)
     }
 }
 
