@@ -6,6 +6,7 @@ pub mod authenticator;
 mod cache;
 pub mod cluster_api;
 pub mod control_plane;
+pub mod documents;
 pub mod fleet;
 pub mod image;
 pub mod login;
@@ -14,7 +15,7 @@ pub mod machine;
 pub mod oracle;
 pub mod process;
 pub mod rights;
-pub mod runbook;
+
 pub mod secrets;
 pub mod site;
 pub mod stage;

@@ -10,6 +10,8 @@
 
 #[path = "cli_day_two/check.rs"]
 mod check;
+#[path = "cli_day_two/documents.rs"]
+mod documents;
 #[path = "cli_day_two/history.rs"]
 mod history;
 #[path = "cli_day_two/mappings.rs"]

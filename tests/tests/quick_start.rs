@@ -9,19 +9,25 @@
 )]
 
 use std::path::Path;
+use std::process::Command;
 
 use awsiam_tests::control_plane::ControlPlane;
+use awsiam_tests::documents::{CHART, README};
 use awsiam_tests::process::Process;
 use awsiam_tests::site::{Site, printed};
 use awsiam_tests::stage::is_address;
 
-const TEXT: &str = include_str!("../../README.md");
-
-/// What stands in the first block of a language behind a heading.
-fn block(heading: &str, language: &str) -> &'static str {
-    let (_, behind) = TEXT.split_once(heading).unwrap();
-    let (_, behind) = behind.split_once(&format!("```{language}\n")).unwrap();
+/// The first of the two resources that the README shows.
+fn platform() -> &'static str {
+    let (_, behind) = include_str!("../../README.md").split_once("```yaml\n").unwrap();
     behind.split_once("```").unwrap().0
+}
+
+/// The words of a command as a shell takes them apart.
+fn words(command: &str) -> Vec<String> {
+    let script = format!("printf '%s\\n' {command}");
+    let printed = printed(Command::new("bash").args(["-c", &script])).unwrap();
+    printed.lines().map(str::to_owned).collect()
 }
 
 /// What the kubelet would run, and until its pod is ready.
@@ -45,17 +51,19 @@ async fn every_command_of_the_quick_start_does_what_it_says() {
     let desk = plane.folder().join("desk");
     std::fs::create_dir(&desk).unwrap();
     std::os::unix::fs::symlink(root.join("charts").canonicalize().unwrap(), desk.join("charts")).unwrap();
-    std::fs::write(desk.join("platform.yaml"), block("## What it is", "yaml")).unwrap();
+    std::fs::write(desk.join("platform.yaml"), platform()).unwrap();
     let mut pod = None;
     let mut last = String::new();
-    let lines: Vec<&str> = block("## Quick start", "sh").lines().collect();
+    let blocks = README.blocks("Quick start");
+    let [_image, installed, from_a_desk] = blocks.as_slice() else { panic!("{blocks:#?}") };
+    let lines: Vec<&str> = installed.lines().collect();
     assert!(lines.len() >= 4, "{lines:?}");
     for line in lines {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let words = words(line);
         let is_install = words[0] == "helm";
         let mut command = if is_install { plane.helm() } else { plane.kubectl() }.unwrap();
         // No pod would ever be ready.
-        command.args(words[1..].iter().filter(|word| **word != "--wait")).current_dir(&desk);
+        command.args(words[1..].iter().filter(|word| *word != "--wait")).current_dir(&desk);
         last = printed(&mut command).unwrap_or_else(|error| panic!("{line}: {error}"));
         if is_install {
             assert!(last.contains("The same as cluster-admin"), "{last}");
@@ -68,7 +76,25 @@ async fn every_command_of_the_quick_start_does_what_it_says() {
     // Uninstalling leaves the CRDs and what was made with them.
     let mut helm = plane.helm().unwrap();
     printed(helm.args(["uninstall", "awsiam-operator", "--namespace", "awsiam-system"])).unwrap();
-    let words =
-        ["-n", "awsiam-system", "get", "clusters.anywhere.eks.amazonaws.com/local", "awsiamconfig/platform"];
-    site.kubectl(&words);
+    let cluster = "clusters.anywhere.eks.amazonaws.com/local";
+    site.kubectl(&["-n", "awsiam-system", "get", cluster, "awsiamconfig/platform"]);
+
+    // As the chart's own page has it.
+    let install = &CHART.blocks("awsiam-operator")[0];
+    let mut helm = plane.helm().unwrap();
+    printed(helm.args(&words(install)[1..]).current_dir(&desk)).unwrap();
+    let mut helm = plane.helm().unwrap();
+    printed(helm.args(["uninstall", "awsiam-operator", "--namespace", "awsiam-system"])).unwrap();
+
+    // With nothing installed, and no Cluster.
+    site.kubectl(&["-n", "awsiam-system", "delete", cluster]);
+    let (make, controller) = from_a_desk.split_once('\n').unwrap();
+    assert_eq!(make, "make build");
+    let words = words(controller);
+    assert_eq!(words[0], "target/release/awsiam");
+    let args: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+    let desks = Process::run(&site.kubeconfig, &args, &plane.folder().join("desk.log")).unwrap();
+    let synced = ["-n", "awsiam-system", "wait", "--for=condition=AwsAuthSynced", cluster, "--timeout=30s"];
+    site.eventually("the Cluster that is made from a desk", || site.try_kubectl(&synced).map(drop));
+    drop(desks);
 }

@@ -11,10 +11,9 @@
 
 mod restored;
 
-use std::collections::BTreeMap;
-
 use awsiam_authenticator::certificate::Authority;
 use awsiam_controller::Options;
+use awsiam_tests::documents::{RUNBOOK, run};
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Running, Stage, install_for, operator_config};
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -254,42 +253,32 @@ async fn a_lost_ca_is_told_and_the_leaf_serves_on() {
 #[tokio::test]
 async fn another_ca_takes_the_place_of_one_without_a_moment_of_distrust() {
     let stage = set().await;
-    let operator = begin(&stage).await;
+    let (operator, ca) = (begin(&stage).await, "here-aws-iam-authenticator-ca");
     let before: Secret = there(&stage, SERVING).await;
-    let old = secret(&stage, "here-aws-iam-authenticator-ca").await;
+    let old = secret(&stage, ca).await;
     there::<DaemonSet>(&stage, NAME).await;
 
     // Step 1: the new CA, with the old certificate still trusted. The leaf stays.
-    let new = authority();
-    let replace = |trusted: Option<String>| {
-        let mut data =
-            BTreeMap::from([("cert.pem".to_owned(), new.0.clone()), ("key.pem".to_owned(), new.1.clone())]);
-        data.extend(trusted.map(|pem| ("trusted.pem".to_owned(), pem)));
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "here-aws-iam-authenticator-ca",
-            "labels": {"app.kubernetes.io/managed-by": "awsiam-operator"},
-            "annotations": {"awsiam-operator.dev/use-ca": "true"}}, "stringData": data})
-    };
-    secrets(&stage).delete("here-aws-iam-authenticator-ca", &DeleteParams::default()).await.unwrap();
+    let steps = RUNBOOK.blocks("Another CA");
+    let [new_beside_old, drop_old] = steps.as_slice() else { panic!("{steps:#?}") };
+    secrets(&stage).delete(ca, &DeleteParams::default()).await.unwrap();
     stage.condition("AuthenticatorReady", "False", "CALost").await;
-    let wanted: Secret = serde_json::from_value(replace(Some(text(&old, "cert.pem")))).unwrap();
-    secrets(&stage).create(&PostParams::default(), &wanted).await.unwrap();
+    run(&stage, new_beside_old, CLUSTER, "").await;
     stage.condition("AuthenticatorReady", "False", "NoControlPlaneNodes").await;
+    let both = secret(&stage, ca).await;
+    assert_eq!(text(&both, "trusted.pem"), text(&old, "cert.pem"));
     let during: Secret = there(&stage, SERVING).await;
     assert_eq!(text(&before, "tls.crt"), text(&during, "tls.crt"), "the leaf is one that API servers trust");
 
     // Step 2, when every API server trusts both: the old one is trusted no more. Now the leaf is of the new CA.
-    let drop_old = json!({"data": {"trusted.pem": null}});
-    let api = secrets(&stage);
-    api.patch("here-aws-iam-authenticator-ca", &PatchParams::default(), &Patch::Merge(&drop_old))
-        .await
-        .unwrap();
+    run(&stage, drop_old, CLUSTER, "").await;
     stage
         .eventually("a leaf of the new CA", async || {
             let now: Secret = there(&stage, SERVING).await;
-            if text(&now, "tls.crt") == text(&before, "tls.crt") {
-                Err("the old leaf".to_owned())
-            } else {
+            if text(&now, "ca.crt") == text(&both, "cert.pem") {
                 Ok(())
+            } else {
+                Err("the old leaf".to_owned())
             }
         })
         .await;

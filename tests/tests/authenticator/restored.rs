@@ -1,7 +1,7 @@
 //! A backup that was restored without Secrets: the runbook's section, with its commands as they stand there.
 
 use awsiam_core::ledger;
-use awsiam_tests::runbook::{blocks, run};
+use awsiam_tests::documents::{RUNBOOK, run};
 use awsiam_tests::stage::{CLUSTER, Stage, apply, data};
 use base64::Engine as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -111,7 +111,7 @@ async fn what_was_restored_without_secrets_serves_again_with_another_ca() {
     assert_eq!(text(&secret(&stage, USERS).await, "value"), users, "users' kubeconfigs stay good");
     assert_eq!(secrets(&stage).get_opt(CA).await.unwrap(), None, "no CA that API servers don't know");
 
-    let steps = blocks("Restored from a backup");
+    let steps = RUNBOOK.blocks("Restored from a backup");
     let [another, file] = steps.as_slice() else { panic!("{steps:#?}") };
     run(&stage, another, CLUSTER, "").await;
     let new = text(&secret(&stage, CA).await, "cert.pem");

@@ -2,7 +2,7 @@
 
 use awsiam_api::names::{EKS_ANYWHERE_FINALIZER, EKS_ANYWHERE_MANAGER};
 use awsiam_core::ledger::{self, Ledger};
-use awsiam_tests::runbook::{blocks, run};
+use awsiam_tests::documents::{RUNBOOK, run};
 use awsiam_tests::site::printed;
 use awsiam_tests::stage::{CLUSTER, Stage, apply, data};
 use kube::ResourceExt;
@@ -28,7 +28,7 @@ async fn a_lock_out_is_undone_with_a_certificate_and_a_rollback() {
     assert!(!locked_out.contains("system:masters"), "{locked_out}");
     stage.condition("AwsAuthSynced", "True", "Synced").await;
 
-    let steps = blocks("Locked out");
+    let steps = RUNBOOK.blocks("Locked out");
     let [hold, put_back, go_on] = steps.as_slice() else { panic!("{steps:#?}") };
     let changes = run(&stage, hold, CLUSTER, "").await;
     assert!(changes.contains("-- rolearn: arn:aws:iam::111122223333:role/Admin"), "{changes}");
@@ -63,7 +63,7 @@ fn serving_certificate(stage: &Stage) {
 
 #[tokio::test]
 async fn what_an_operator_that_is_gone_for_good_left_is_taken_off_with_awsiam_or_with_kubectl_alone() {
-    let ways = blocks("The operator is gone for good");
+    let ways = RUNBOOK.blocks("The operator is gone for good");
     let [with_awsiam, with_kubectl, certificate] = ways.as_slice() else { panic!("{ways:#?}") };
     for way in [with_awsiam, with_kubectl] {
         let stage = Stage::set().await;
@@ -124,7 +124,7 @@ async fn a_cluster_of_eks_anywhere_is_taken_over_and_given_back_without_a_byte_t
     };
     assert_eq!(owns().await, 0);
 
-    let steps = blocks("Handing over from EKS Anywhere, and back");
+    let steps = RUNBOOK.blocks("Handing over from EKS Anywhere, and back");
     let [stop, adopt, back] = steps.as_slice() else { panic!("{steps:#?}") };
     run(&stage, stop, CLUSTER, "").await;
     let said = stage.condition("AwsAuthSynced", "True", "Synced").await;

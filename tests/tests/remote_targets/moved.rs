@@ -3,7 +3,7 @@
 use awsiam_authenticator::names;
 use awsiam_core::ledger::{self, Ledger};
 use awsiam_tests::control_plane::ControlPlane;
-use awsiam_tests::runbook::{blocks, run};
+use awsiam_tests::documents::{RUNBOOK, run};
 use awsiam_tests::site::printed;
 use awsiam_tests::stage::{OPERATOR_NAMESPACE, data, install_with, operator_config};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -87,7 +87,7 @@ async fn a_cluster_that_moves_is_taken_over_by_annotation_with_its_ca_and_the_on
     assert!(message.contains("awsiam-operator.dev/take-over=true"), "{message}");
     assert_eq!(target(&workload).await.0.metadata.resource_version, original.metadata.resource_version);
 
-    let steps = blocks("Moved to another management cluster");
+    let steps = RUNBOOK.blocks("Moved to another management cluster");
     let [take_over] = steps.as_slice() else { panic!("{steps:#?}") };
     run(&there, take_over, "prod", "").await;
     there.condition_of("prod", "AwsAuthSynced", "True", "Synced").await;
