@@ -15,7 +15,6 @@ pub mod machine;
 pub mod oracle;
 pub mod process;
 pub mod rights;
-
 pub mod secrets;
 pub mod site;
 pub mod stage;
