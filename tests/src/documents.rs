@@ -25,60 +25,56 @@ pub const CONDITIONS: Document =
 /// `docs/runbook.md`
 pub const RUNBOOK: Document =
     Document { path: "docs/runbook.md", text: include_str!("../../docs/runbook.md") };
-/// `docs/walkthrough.md`
-pub const WALKTHROUGH: Document =
-    Document { path: "docs/walkthrough.md", text: include_str!("../../docs/walkthrough.md") };
+/// `docs/guard.md`
+pub const GUARD: Document = Document { path: "docs/guard.md", text: include_str!("../../docs/guard.md") };
 /// The chart's README.
 pub const CHART: Document = Document {
     path: "charts/awsiam-operator/README.md",
     text: include_str!("../../charts/awsiam-operator/README.md"),
 };
-/// Those that have no command, or none that is about a cluster, are here so that this stays so.
-pub const OTHERS: [Document; 6] = [
-    Document { path: "CONTRIBUTING.md", text: include_str!("../../CONTRIBUTING.md") },
-    Document { path: "SECURITY.md", text: include_str!("../../SECURITY.md") },
-    Document { path: "docs/compatibility.md", text: include_str!("../../docs/compatibility.md") },
-    Document { path: "docs/guard.md", text: include_str!("../../docs/guard.md") },
-    Document { path: "docs/metrics.md", text: include_str!("../../docs/metrics.md") },
-    Document { path: "docs/threat-model.md", text: include_str!("../../docs/threat-model.md") },
-];
+/// Fences of what is no command.
+const DATA: [&str; 3] = ["yaml", "json", "text"];
 
-impl Document {
-    /// The blocks of commands, each with the heading it stands below.
-    #[must_use]
-    pub fn all_blocks(&self) -> Vec<(String, String)> {
-        let (mut heading, mut found, mut open) = (String::new(), Vec::new(), None::<String>);
-        for line in self.text.lines() {
-            let fence = line.trim_start().strip_prefix("```");
-            match (&mut open, fence) {
-                (Some(block), None) => {
+/// The blocks of commands of a document, each with the heading it stands below.
+#[must_use]
+pub fn commands(text: &str) -> Vec<(String, String)> {
+    let (mut heading, mut found) = (String::new(), Vec::new());
+    // In a fence: its lines so far, unless they are data.
+    let mut fence: Option<Option<String>> = None;
+    for line in text.lines() {
+        match (&mut fence, line.trim_start().strip_prefix("```")) {
+            (None, Some(language)) => {
+                let language = language.split(' ').next().unwrap_or_default();
+                fence = Some((!DATA.contains(&language)).then(String::new));
+            }
+            (None, None) => {
+                if let Some(title) = line.strip_prefix("# ").or_else(|| line.strip_prefix("## ")) {
+                    title.clone_into(&mut heading);
+                }
+            }
+            (Some(block), Some(_)) => {
+                found.extend(block.take().map(|block| (heading.clone(), block)));
+                fence = None;
+            }
+            (Some(block), None) => {
+                if let Some(block) = block {
                     block.push_str(line);
                     block.push('\n');
                 }
-                (Some(_), Some(_)) => found.extend(open.take().map(|block| (heading.clone(), block))),
-                (None, Some(language)) => {
-                    let is_commands =
-                        ["console", "sh"].contains(&language.split(' ').next().unwrap_or_default());
-                    open = is_commands.then(String::new);
-                }
-                (None, None) => {
-                    if let Some(title) = line.strip_prefix("# ").or_else(|| line.strip_prefix("## ")) {
-                        title.clone_into(&mut heading);
-                    }
-                }
             }
         }
-        found
     }
+    found
+}
 
+impl Document {
     /// The blocks of commands below a heading, in their order.
     ///
     /// # Panics
     /// When there are none.
     #[must_use]
     pub fn blocks(&self, heading: &str) -> Vec<String> {
-        let found: Vec<String> = self
-            .all_blocks()
+        let found: Vec<String> = commands(self.text)
             .into_iter()
             .filter(|(title, _)| title == heading)
             .map(|(_, block)| block)

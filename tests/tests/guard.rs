@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use awsiam_tests::documents::{GUARD, run};
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, install_with};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -110,21 +111,26 @@ impl Guarded {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
-    /// Takes the guard away, so that other tests have the control plane as it was.
+    /// Takes the guard away, as its page says and then wholly, so that other tests have the control plane as it was.
     async fn end(self) {
+        let away = &GUARD.blocks("The guard at admission")[0];
+        run(&self.stage, &away.replace("RELEASE.NAMESPACE.guard", POLICY), CLUSTER, "").await;
+        self.stage
+            .eventually("aws-auth can be deleted", async || {
+                let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+                let goes = maps(&self.admin()).delete("aws-auth", &dry).await;
+                goes.map(drop).map_err(|error| error.to_string())
+            })
+            .await;
         let kubectl = |args: &[&str]| {
             let done = self.stage.plane.kubectl().unwrap().args(args).output().unwrap();
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         };
         for name in [POLICY.to_owned(), format!("{POLICY}.size")] {
-            kubectl(&["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", &name]);
+            let kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy";
+            kubectl(&["delete", kinds, &name, "--ignore-not-found"]);
         }
-        self.stage
-            .eventually("aws-auth can be deleted", async || {
-                let gone = maps(&self.admin()).delete("aws-auth", &DeleteParams::default()).await;
-                gone.map(drop).map_err(|error| error.to_string())
-            })
-            .await;
+        maps(&self.admin()).delete("aws-auth", &DeleteParams::default()).await.unwrap();
     }
 }
 

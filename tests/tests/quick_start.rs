@@ -80,13 +80,14 @@ async fn every_command_of_the_quick_start_does_what_it_says() {
     site.kubectl(&["-n", "awsiam-system", "get", cluster, "awsiamconfig/platform"]);
 
     // As the chart's own page has it.
-    let install = &CHART.blocks("awsiam-operator")[0];
+    let install = words(&CHART.blocks("awsiam-operator")[0]);
+    assert_eq!(install[..2], ["helm", "install"]);
     let mut helm = plane.helm().unwrap();
-    printed(helm.args(&words(install)[1..]).current_dir(&desk)).unwrap();
+    printed(helm.args(&install[1..]).current_dir(&desk)).unwrap();
     let mut helm = plane.helm().unwrap();
     printed(helm.args(["uninstall", "awsiam-operator", "--namespace", "awsiam-system"])).unwrap();
 
-    // With nothing installed, and no Cluster.
+    // Without the chart, and without a Cluster; the CRDs are those of before.
     site.kubectl(&["-n", "awsiam-system", "delete", cluster]);
     let (make, controller) = from_a_desk.split_once('\n').unwrap();
     assert_eq!(make, "make build");

@@ -43,7 +43,7 @@ pub(crate) fn after<'l>(
         },
         None => Some(Cow::Borrowed(entry)),
     });
-    let appended = edits.into_iter().flat_map(|edits| &edits.append);
+    let appended = edits.filter(|_| side.is_readable()).into_iter().flat_map(|edits| &edits.append);
     kept.chain(appended.map(|mapping| Cow::Owned(Entry::from(mapping))))
 }
 

@@ -11,7 +11,7 @@
 
 mod restored;
 
-use awsiam_authenticator::certificate::Authority;
+use awsiam_authenticator::certificate::{Authority, Leaf, LeafState, leaf_state};
 use awsiam_controller::Options;
 use awsiam_tests::documents::{RUNBOOK, run};
 use awsiam_tests::process::Process;
@@ -269,16 +269,15 @@ async fn another_ca_takes_the_place_of_one_without_a_moment_of_distrust() {
     assert_eq!(text(&both, "trusted.pem"), text(&old, "cert.pem"));
     let during: Secret = there(&stage, SERVING).await;
     assert_eq!(text(&before, "tls.crt"), text(&during, "tls.crt"), "the leaf is one that API servers trust");
+    assert_eq!(state_of(&during, &text(&both, "cert.pem")), LeafState::Renew);
 
     // Step 2, when every API server trusts both: the old one is trusted no more. Now the leaf is of the new CA.
     run(&stage, drop_old, CLUSTER, "").await;
     stage
         .eventually("a leaf of the new CA", async || {
-            let now: Secret = there(&stage, SERVING).await;
-            if text(&now, "ca.crt") == text(&both, "cert.pem") {
-                Ok(())
-            } else {
-                Err("the old leaf".to_owned())
+            match state_of(&there(&stage, SERVING).await, &text(&both, "cert.pem")) {
+                LeafState::Good { .. } => Ok(()),
+                LeafState::Renew => Err("one of the old CA".to_owned()),
             }
         })
         .await;
@@ -447,10 +446,21 @@ async fn an_operator_that_dies_after_any_write_is_followed_by_one_that_finishes(
     assert!(writes >= 8, "only {writes} writes were cut off");
 }
 
+/// Unix time.
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    i64::try_from(now).unwrap()
+}
+
+/// What a Secret serves with, as a leaf of this CA.
+fn state_of(serving: &Secret, ca_pem: &str) -> LeafState {
+    let leaf = Leaf { certificate_pem: text(serving, "tls.crt"), key_pem: text(serving, "tls.key") };
+    leaf_state(&leaf, ca_pem, now())
+}
+
 /// A CA: certificate and key, PEM.
 fn authority() -> (String, String) {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let made = Authority::new(rcgen::KeyPair::generate().unwrap(), i64::try_from(now).unwrap()).unwrap();
+    let made = Authority::new(rcgen::KeyPair::generate().unwrap(), now()).unwrap();
     (made.certificate_pem().to_owned(), made.key_pem())
 }
 

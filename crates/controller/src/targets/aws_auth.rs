@@ -348,3 +348,42 @@ fn is_older(new: &ConfigMap, old: &ConfigMap) -> bool {
     let version = |c: &ConfigMap| c.resource_version().and_then(|v| v.parse::<u64>().ok());
     new.uid() == old.uid() && matches!((version(new), version(old)), (Some(new), Some(old)) if new < old)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+
+    /// Else a watch that can't be opened would count as a pass that failed, and would be interrupted for it once more.
+    #[tokio::test]
+    async fn each_request_of_the_watch_is_marked_as_one() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sent = seen.clone();
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let is_marked = request.extensions().get::<OfTheWatch>().is_some();
+            let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+            let answer = match path.as_str() {
+                "/api/v1/namespaces/kube-system" => r#"{"metadata": {"name": "kube-system", "uid": "u"}}"#,
+                list if !list.contains("watch=true") => {
+                    r#"{"metadata": {"resourceVersion": "7"}, "items": []}"#
+                }
+                _ => "no event",
+            };
+            sent.lock().unwrap().push((path, is_marked));
+            async move { Ok::<_, tower::BoxError>(Response::new(Body::from(answer.as_bytes().to_vec()))) }
+        });
+        let client = Client::new(server, "default");
+        let cluster = ObjectRef::new("prod").within("fleet");
+        let (health, lanes) = (Arc::new(Health::default()), Arc::new(Lanes::default()));
+        let aws_auth = AwsAuth::new(TargetKind::Remote, &cluster, client, health, lanes, || {});
+        assert!(matches!(aws_auth.follow().await, Broken::Interrupted(_)));
+        let seen = seen.lock().unwrap();
+        let paths: Vec<&str> = seen.iter().map(|(path, _)| path.split('?').next().unwrap()).collect();
+        let config_maps = "/api/v1/namespaces/kube-system/configmaps";
+        assert_eq!(paths, ["/api/v1/namespaces/kube-system", config_maps, config_maps]);
+        assert!(seen.iter().all(|(_, is_marked)| *is_marked), "{seen:?}");
+        assert!(seen.iter().skip(1).all(|(path, _)| path.contains("fieldSelector=metadata.name%3Daws-auth")));
+    }
+}

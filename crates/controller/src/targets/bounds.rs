@@ -91,7 +91,7 @@ impl Way {
         Ok(Self { raw, credential })
     }
 
-    /// A client. `failed` is told why, when the API server did not answer a request that is none [`OfTheWatch`]. One client
+    /// A client. `failed` is told why, when the API server did not answer a request that is not [`OfTheWatch`]. One client
     /// is enough for both: each has a queue of some 11 KB.
     pub(super) fn client(self, failed: impl Fn(String) + Clone + Send + 'static) -> Client {
         let bounded = tower::service_fn(move |request: Request<Body>| {

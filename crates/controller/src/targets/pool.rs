@@ -22,7 +22,7 @@ use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
 /// How long a connection that is not used is kept: a pass sends its requests one right after the other. When a whole fleet
-/// is worked on, what is kept longer is kept for all of it, at some 45 KB each.
+/// is worked on, many targets have one at the same time, some 45 KB each.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// Sends requests to one API server.

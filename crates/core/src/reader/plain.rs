@@ -145,7 +145,7 @@ fn first(seen: &mut bool) -> Option<()> {
 /// Words that stand for something other than themselves, in lower case.
 const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
 
-/// Whether a bare text may have a byte anywhere behind its first one, by the byte: most of a text is looked up here.
+/// Which bytes a bare text may have behind its first one. A table, because most bytes of a list are looked up here.
 #[expect(clippy::indexing_slicing, reason = "what is out of bounds in a constant does not compile")]
 const HARMLESS: [bool; 256] = {
     let mut harmless = [false; 256];
