@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::secrets::Secrets;
 
+/// What the chart tells glibc's allocator, for who measures memory.
+pub const ALLOCATOR: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
+
 /// The binary `awsiam` beside the test program that runs.
 ///
 /// # Panics

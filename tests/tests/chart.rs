@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use awsiam_tests::control_plane::{ControlPlane, shared};
-use awsiam_tests::process::binary;
+use awsiam_tests::process::{ALLOCATOR, binary};
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, apply};
 use serde_json::{Value, json};
 
@@ -117,6 +117,16 @@ fn pod_of(deployment: &Value) -> Value {
     pod["metadata"]["name"] = json!("admitted");
     pod["metadata"]["namespace"] = deployment["metadata"]["namespace"].clone();
     pod
+}
+
+/// Else the figures of `docs/performance.md` are of something that nobody runs.
+#[tokio::test]
+async fn memory_is_measured_with_what_the_chart_tells_the_allocator() {
+    let objects = rendered(shared().await, "awsiam", RESTRICTED, &[]);
+    let env = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]["env"];
+    let of_malloc = |entry: &&Value| entry["name"].as_str().is_some_and(|name| name.starts_with("MALLOC_"));
+    let told: Vec<Value> = env.as_array().unwrap().iter().filter(of_malloc).cloned().collect();
+    assert_eq!(json!(told), json!(ALLOCATOR.map(|(name, value)| json!({"name": name, "value": value}))));
 }
 
 #[tokio::test]

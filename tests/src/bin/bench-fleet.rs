@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use awsiam_tests::control_plane::{AuditEvent, AuditMark, ControlPlane};
 use awsiam_tests::fleet::{self, StandIns, Workload};
+use awsiam_tests::process::ALLOCATOR;
 use awsiam_tests::stage::{self, Stage};
 use serde_json::json;
 
@@ -231,8 +232,7 @@ impl Running {
             .args(["controller", "--remote-targets", "--watch-namespaces", NAMESPACE, "--log-format", "json"])
             .arg("--kubeconfig")
             .arg(kubeconfig)
-            // As the chart sets it.
-            .env("MALLOC_ARENA_MAX", "1")
+            .envs(ALLOCATOR)
             .stdout(Stdio::null())
             .stderr(log.map_or_else(Stdio::null, Stdio::from))
             .spawn()?;

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use awsiam_tests::control_plane::ControlPlane;
+use awsiam_tests::process::ALLOCATOR;
 use awsiam_tests::stage;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
@@ -55,8 +56,7 @@ async fn measure(operator: &std::path::Path, configs: usize, rows: usize) -> Res
         Command::new(operator)
             .args(["controller", "--local-cluster", "bench/here", "--log-format", "json", "--kubeconfig"])
             .arg(kubeconfig)
-            // As the chart sets it.
-            .env("MALLOC_ARENA_MAX", "1")
+            .envs(ALLOCATOR)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?,
