@@ -151,7 +151,7 @@ test-kubeadm: control-plane sts programs ## a cluster of two nodes made by kubea
 	cargo test $(LOCKED) -q -p awsiam-tests --test kubeadm -- --ignored --nocapture
 
 .PHONY: test-long
-test-long: control-plane sts programs ## all tests, the long variants too (about three quarters of an hour)
+test-long: control-plane sts programs ## all tests, the long variants too (a quarter of an hour on a fast computer)
 	AWSIAM_LONG=1; export AWSIAM_LONG; $(run-tests)
 	@$(TARGET)/debug/machine --check
 
