@@ -23,7 +23,6 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::Store;
 
 use crate::error::{Error, backoff, caught};
@@ -31,6 +30,7 @@ use crate::gateway;
 use crate::hands_off::{self, Pause};
 use crate::operator::Operator;
 use crate::report::{counted, listed};
+use crate::runner::Next;
 use crate::target::Target;
 
 pub(crate) use concerned::Concerned;
@@ -56,23 +56,24 @@ fn refers_to(cluster: &Cluster, name: &str) -> bool {
 }
 
 /// One look at one AWSIamConfig. A panic in it is an error like others and stops nobody else.
-pub(crate) async fn reconcile(
-    guard: Arc<DeserializeGuard<AWSIamConfig>>,
-    operator: Arc<Operator>,
-) -> Result<Action, Error> {
-    caught(look(&guard, &operator)).await
+pub(crate) async fn reconcile(guard: Arc<DeserializeGuard<AWSIamConfig>>, operator: Arc<Operator>) -> Next {
+    caught(look(&guard, &operator)).await.unwrap_or_else(|error| {
+        let wait = backoff(operator.failed(guard.as_ref()));
+        tracing::warn!(config = crate::pass::named(guard.as_ref()), %error, retry_in = ?wait, "status failed");
+        Next::After(wait)
+    })
 }
 
-async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Result<Action, Error> {
+async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Result<Next, Error> {
     let Ok(config) = &guard.0 else {
         // It can't be read, so its status can't be kept; its Clusters say so.
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     };
     if operator.gate.lacking().is_some() {
         return Ok(operator.later());
     }
     if let Some(wait) = operator.config_statuses.just_looked(config) {
-        return Ok(Action::requeue(wait));
+        return Ok(Next::After(wait));
     }
     let all = referring(&operator.clusters, config);
     let targets = || all.iter().filter_map(|cluster| operator.targets.known(cluster.as_ref()));
@@ -81,7 +82,7 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
     };
     if targets().any(|target| is_new(&target)) {
         // Whether EKS Anywhere controls it is not known yet.
-        return Ok(Action::requeue(statuses::INTERVAL));
+        return Ok(Next::After(statuses::INTERVAL));
     }
     let clusters: Vec<&Cluster> = all
         .iter()
@@ -90,22 +91,10 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
         .collect();
     if clusters.is_empty() && !all.is_empty() {
         // Only EKS Anywhere's Clusters refer to it: it is not ours to write to.
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
     hold(operator, config, &clusters).await?;
     write_status(operator, config, &clusters).await
-}
-
-/// When a failed look is taken again.
-#[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
-pub(crate) fn retry(
-    guard: Arc<DeserializeGuard<AWSIamConfig>>,
-    error: &Error,
-    operator: Arc<Operator>,
-) -> Action {
-    let wait = backoff(operator.failed(guard.as_ref()));
-    tracing::warn!(config = crate::pass::named(guard.as_ref()), %error, retry_in = ?wait, "status failed");
-    Action::requeue(wait)
 }
 
 /// Sets the finalizer while a served Cluster refers to the config, and takes it when none does. None is
@@ -141,9 +130,9 @@ async fn write_status(
     operator: &Operator,
     config: &AWSIamConfig,
     clusters: &[&Cluster],
-) -> Result<Action, Error> {
+) -> Result<Next, Error> {
     if let Some(wait) = operator.config_statuses.just_written(config) {
-        return Ok(Action::requeue(wait));
+        return Ok(Next::After(wait));
     }
     let before = operator.config_statuses.last(config);
     let now = Time(Timestamp::now());
@@ -156,11 +145,11 @@ async fn write_status(
     // A Cluster that is being looked at right now will have said more in a moment.
     let pending = status.unsynced.iter().any(|cluster| cluster.reason == reasons::PENDING);
     if pending && let Some(wait) = operator.config_statuses.first_look(config) {
-        return Ok(Action::requeue(wait));
+        return Ok(Next::After(wait));
     }
     let api = configs_of(operator, config);
     match operator.gateway.apply_status(&api, &config.name_any(), &status).await {
-        Err(error) if gateway::is_gone(&error) => return Ok(Action::await_change()),
+        Err(error) if gateway::is_gone(&error) => return Ok(Next::OnChange),
         written => written?,
     }
     operator.config_statuses.wrote(config, status);

@@ -24,6 +24,7 @@ pub mod options;
 mod pass;
 mod report;
 mod reporter;
+mod runner;
 mod target;
 mod targets;
 mod watched;

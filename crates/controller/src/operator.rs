@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use awsiam_api::names::EKS_ANYWHERE_FINALIZER;
 use awsiam_api::{AWSIamConfig, Cluster};
-use futures::{StreamExt, stream};
+use futures::stream::{self, select_all};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::Api;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
-use kube::runtime::{Config, Controller};
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::{Notify, OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +27,7 @@ use crate::health::Health;
 use crate::observe::JudgedConfigs;
 use crate::options::Options;
 use crate::reporter::{self, Reporter};
+use crate::runner::{self, Next, received};
 use crate::target::{Seen, Target};
 use crate::targets::{Spawn, Targets};
 use crate::watches::Guard;
@@ -110,10 +110,10 @@ impl Operator {
     }
 
     /// At the next resync, a little earlier or later so that not all come at once.
-    pub(crate) fn later(&self) -> Action {
+    pub(crate) fn later(&self) -> Next {
         let spread = Timestamp::now().subsec_nanosecond().unsigned_abs() % 100;
         let jitter = self.options.resync.mul_f64(f64::from(spread) / 1000.0);
-        Action::requeue(self.options.resync.saturating_sub(jitter))
+        Next::After(self.options.resync.saturating_sub(jitter))
     }
 
     /// One more failure of an object; how many there were before it.
@@ -322,8 +322,8 @@ type Changes<K> = Result<Guard<K>, kube::runtime::watcher::Error>;
 /// Runs both reconcilers until `stop`.
 async fn serve(
     operator: &Arc<Operator>,
-    cluster_changes: impl futures::Stream<Item = Changes<Cluster>> + Send + 'static,
-    config_changes: impl futures::Stream<Item = Changes<AWSIamConfig>> + Send + 'static,
+    cluster_changes: impl Stream<Item = Changes<Cluster>> + Send + 'static,
+    config_changes: impl Stream<Item = Changes<AWSIamConfig>> + Send + 'static,
     for_configs: mpsc::UnboundedReceiver<ObjectRef<Guard<AWSIamConfig>>>,
     target_changes: mpsc::UnboundedReceiver<ObjectRef<Guard<Cluster>>>,
     stop: &CancellationToken,
@@ -341,23 +341,38 @@ async fn serve(
             }
         }
     });
-    let controller = Controller::for_stream(cluster_changes, operator.clusters.clone())
-        .with_config(Config::default())
-        .reconcile_on(received(for_clusters))
-        .reconcile_on(received(target_changes))
-        .reconcile_all_on(operator.gate.changes())
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(pass::reconcile, pass::retry, operator.clone())
-        .for_each(async |_| ());
-    let config_controller = Controller::for_stream(config_changes, operator.configs.clone())
-        .reconcile_on(received(for_configs))
-        .reconcile_all_on(operator.gate.changes())
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(config_status::reconcile, config_status::retry, operator.clone())
-        .for_each(async |_| ());
-    futures::future::join(controller, config_controller).await;
+    let due = select_all([
+        changed(cluster_changes).boxed(),
+        received(for_clusters).boxed(),
+        received(target_changes).boxed(),
+        all_on(operator.gate.changes(), operator.clusters.clone()).boxed(),
+    ]);
+    let passes = runner::run(due, &operator.clusters, |cluster| pass::reconcile(cluster, operator.clone()), stop);
+    let due = select_all([
+        changed(config_changes).boxed(),
+        received(for_configs).boxed(),
+        all_on(operator.gate.changes(), operator.configs.clone()).boxed(),
+    ]);
+    let statuses =
+        runner::run(due, &operator.configs, |config| config_status::reconcile(config, operator.clone()), stop);
+    futures::future::join(passes, statuses).await;
 }
 
-fn received<T: Send>(queue: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
-    stream::unfold(queue, async |mut queue| queue.recv().await.map(|item| (item, queue)))
+/// What a watch says has changed. Its errors have been told where it is taken up again.
+fn changed<K>(changes: impl Stream<Item = Changes<K>>) -> impl Stream<Item = ObjectRef<Guard<K>>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    changes.filter_map(async |change| change.ok().map(|object| ObjectRef::from_obj(&object)))
+}
+
+/// All that is in the store, whenever there is an item.
+fn all_on<K>(when: impl Stream<Item = ()>, store: Store<Guard<K>>) -> impl Stream<Item = ObjectRef<Guard<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    when.flat_map(move |()| {
+        let all = store.state();
+        stream::iter(all.into_iter().map(|object| ObjectRef::from_obj(object.as_ref())))
+    })
 }

@@ -15,7 +15,6 @@ use awsiam_core::plan::{self, Blocked, Plan, State};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
@@ -31,6 +30,7 @@ use crate::identity_mappings::Found;
 use crate::observe::{self, Inputs};
 use crate::operator::Operator;
 use crate::reporter::{PassReport, Planned, Report};
+use crate::runner::Next;
 use crate::target::{Seen, Target};
 
 /// So often a pass reads again and plans again when other writers are faster, before it backs off.
@@ -45,10 +45,7 @@ pub(crate) fn named(object: &impl ResourceExt) -> String {
 }
 
 /// One pass over one Cluster. A panic in it is an error like others and stops nobody else.
-pub(crate) async fn reconcile(
-    guard: Arc<DeserializeGuard<Cluster>>,
-    operator: Arc<Operator>,
-) -> Result<Action, Error> {
+pub(crate) async fn reconcile(guard: Arc<DeserializeGuard<Cluster>>, operator: Arc<Operator>) -> Next {
     let span = tracing::info_span!(
         "pass",
         cluster = named(guard.as_ref()),
@@ -58,28 +55,26 @@ pub(crate) async fn reconcile(
     let begun = Instant::now();
     let result = caught(Box::pin(pass(&guard, &operator)).instrument(span)).await;
     operator.options.metrics.took(begun.elapsed());
-    match &result {
-        Ok(_) => operator.succeeded(guard.as_ref()),
-        Err(error) => {
-            let target = operator.targets.known(guard.as_ref());
-            let answers = target.is_some_and(|t| !t.is_unseen() && t.health.trouble().is_none());
-            let (reason, error) = (error.reason(), error.to_string());
-            operator.report(&guard, PassReport::Failed { reason, error, answers });
+    match result {
+        Ok(next) => {
+            operator.succeeded(guard.as_ref());
+            next
         }
+        Err(error) => failed(&guard, &error, &operator),
     }
-    result
 }
 
-/// When a failed pass is tried again.
-#[expect(clippy::needless_pass_by_value, reason = "the signature that kube asks for")]
-pub(crate) fn retry(guard: Arc<DeserializeGuard<Cluster>>, error: &Error, operator: Arc<Operator>) -> Action {
-    let failures = operator.failed(guard.as_ref());
-    let wait = backoff(failures);
+/// Tells of a pass that failed; when it is tried again.
+fn failed(guard: &Arc<DeserializeGuard<Cluster>>, error: &Error, operator: &Operator) -> Next {
+    let target = operator.targets.known(guard.as_ref());
+    let answers = target.is_some_and(|t| !t.is_unseen() && t.health.trouble().is_none());
+    operator.report(guard, PassReport::Failed { reason: error.reason(), error: error.to_string(), answers });
+    let wait = backoff(operator.failed(guard.as_ref()));
     tracing::warn!(cluster = named(guard.as_ref()), %error, retry_in = ?wait, "pass failed");
-    Action::requeue(wait)
+    Next::After(wait)
 }
 
-async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Result<Action, Error> {
+async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Result<Next, Error> {
     if hands_off::has_finalizer(guard.as_ref(), EKS_ANYWHERE_FINALIZER) {
         return eks_anywhere(operator, guard).await;
     }
@@ -95,7 +90,7 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     if guard.meta().deletion_timestamp.is_some() && is_given_up(guard.as_ref()) {
         set_finalizer(operator, guard.as_ref(), false).await?;
         operator.options.health.looked_at(&named(guard.as_ref()));
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
     let cluster = match &guard.0 {
         Ok(cluster) => cluster,
@@ -107,7 +102,7 @@ async fn pass(guard: &Arc<DeserializeGuard<Cluster>>, operator: &Operator) -> Re
     if remote::is_left_alone(operator, cluster).await {
         set_finalizer(operator, cluster, false).await?;
         operator.options.health.looked_at(&named(cluster));
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
     match operator.targets.find(cluster).await {
         Err(none) => remote::without_target(operator, guard, cluster, none).await,
@@ -124,14 +119,14 @@ async fn on_target(
     guard: &Arc<DeserializeGuard<Cluster>>,
     cluster: &Cluster,
     target: &Arc<Target>,
-) -> Result<Action, Error> {
+) -> Result<Next, Error> {
     let seen = match target.seen() {
         Seen::Nothing(why) => {
             // The watch on aws-auth brings us back.
             if let Some(why) = why {
                 operator.report(guard, PassReport::Unseen(why));
             }
-            return Ok(Action::await_change());
+            return Ok(Next::OnChange);
         }
         Seen::Absent => None,
         Seen::Present(config_map) => Some(config_map),
@@ -155,12 +150,12 @@ async fn on_target(
         set_finalizer(operator, cluster, false).await?;
     }
     operator.report(guard, PassReport::Planned(Box::new(carried_out.report)));
-    let soon = |wait: Duration| Action::requeue(wait.min(operator.options.resync));
+    let soon = |wait: Duration| Next::After(wait.min(operator.options.resync));
     Ok(wait.map_or_else(|| operator.later(), soon))
 }
 
 /// EKS Anywhere controls the Cluster: nothing is done, and a deletion does not wait for us.
-async fn eks_anywhere(operator: &Operator, guard: &Arc<DeserializeGuard<Cluster>>) -> Result<Action, Error> {
+async fn eks_anywhere(operator: &Operator, guard: &Arc<DeserializeGuard<Cluster>>) -> Result<Next, Error> {
     operator.report(guard, PassReport::EksAnywhere);
     if guard.meta().deletion_timestamp.is_some() {
         set_finalizer(operator, guard.as_ref(), false).await?;

@@ -10,7 +10,6 @@ use awsiam_api::{Cluster, DeletionPolicy, TargetKind};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
 use super::set_finalizer;
@@ -20,6 +19,7 @@ use crate::hands_off;
 use crate::operator::Operator;
 use crate::report;
 use crate::reporter::{PassReport, Planned};
+use crate::runner::Next;
 use crate::target::Target;
 use crate::targets::NoTarget;
 use crate::targets::health::Trouble;
@@ -59,16 +59,16 @@ pub(super) async fn without_target(
     guard: &Guard,
     cluster: &Cluster,
     none: NoTarget,
-) -> Result<Action, Error> {
+) -> Result<Next, Error> {
     if matches!(none, NoTarget::Missing { .. }) && cluster.metadata.deletion_timestamp.is_some() {
         tracing::info!("the Cluster goes, and the Secret with the kubeconfig of its target is gone");
         set_finalizer(operator, cluster, false).await?;
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
     let is_served = none != NoTarget::NotServed;
     operator.report(guard, PassReport::NoTarget(none));
     if !is_served {
-        return Ok(Action::await_change());
+        return Ok(Next::OnChange);
     }
     finish(operator, cluster).await
 }
@@ -79,7 +79,7 @@ pub(super) async fn on_target(
     guard: &Guard,
     cluster: &Cluster,
     target: &Arc<Target>,
-) -> Result<Action, Error> {
+) -> Result<Next, Error> {
     if let Some((trouble, wait)) = target.health.closed() {
         return unreachable(operator, guard, cluster, trouble, wait).await;
     }
@@ -117,21 +117,21 @@ async fn unreachable(
     cluster: &Cluster,
     trouble: Trouble,
     wait: Option<Duration>,
-) -> Result<Action, Error> {
+) -> Result<Next, Error> {
     let secret = operator.targets.secret_of(cluster);
     operator.report(guard, PassReport::Unreachable { secret, trouble });
     let again = finish(operator, cluster).await?;
     // The watch brings us back when it is open, and the Secret may bring another way.
-    Ok(wait.map_or(again, Action::requeue))
+    Ok(wait.map_or(again, Next::After))
 }
 
 /// What can be done for a Cluster without its target: one that is not to be cleaned does not wait.
-async fn finish(operator: &Operator, cluster: &Cluster) -> Result<Action, Error> {
+async fn finish(operator: &Operator, cluster: &Cluster) -> Result<Next, Error> {
     let policy = cluster.spec.iam_authenticator.as_ref().map(|block| block.deletion_policy);
     if policy != Some(DeletionPolicy::Delete) {
         set_finalizer(operator, cluster, false).await?;
     }
-    Ok(operator.targets.again(cluster).map_or_else(|| operator.later(), Action::requeue))
+    Ok(operator.targets.again(cluster).map_or_else(|| operator.later(), Next::After))
 }
 
 /// What went wrong with requests to a remote target.
