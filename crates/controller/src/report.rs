@@ -21,6 +21,7 @@ use crate::reporter::{PassReport, Planned};
 use crate::targets::NoTarget;
 use crate::targets::health::Trouble;
 
+pub(crate) use self::findings::orphaned;
 pub(crate) use self::synced::{is_progress, synced};
 
 /// What to do where a deletion can't finish.

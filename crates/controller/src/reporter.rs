@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use awsiam_api::{Cluster, ClusterStatus, TargetKind};
+use awsiam_api::{Cluster, ClusterFinding, ClusterStatus, TargetKind};
 use awsiam_core::desired::Backend;
 use awsiam_core::mapping::fold;
 use awsiam_core::plan::{Blocked, Outcome, Plan, State};
@@ -156,6 +156,8 @@ pub(crate) struct Report {
 struct Pending {
     /// What earlier passes did, whose reports were overtaken before they were written.
     happened: Vec<events::Said>,
+    /// What one of them found and no later one finds again.
+    orphaned: Vec<ClusterFinding>,
     report: Report,
 }
 
@@ -174,11 +176,12 @@ impl Reporter {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         match pending.entry(ObjectRef::from_obj(report.cluster.as_ref())) {
             Entry::Vacant(slot) => {
-                slot.insert(Pending { happened: Vec::new(), report });
+                slot.insert(Pending { happened: Vec::new(), orphaned: Vec::new(), report });
             }
             Entry::Occupied(mut slot) => {
                 let pending = slot.get_mut();
                 pending.happened.extend(events::happened(&pending.report.pass));
+                pending.orphaned.extend(report::orphaned(&pending.report.pass));
                 pending.report = report;
             }
         }
@@ -201,6 +204,8 @@ impl Reporter {
 struct Said {
     uid: Option<String>,
     status: Option<ClusterStatus>,
+    /// What one pass found and no later one finds again, until it is in a status.
+    orphaned: Vec<ClusterFinding>,
     /// Reason of the last thing that is said by Event alone.
     aside: Option<String>,
 }
@@ -252,7 +257,7 @@ async fn write_one(
     publisher: &Publisher,
     metrics: &Metrics,
     said: &mut Said,
-    Pending { happened, report }: &Pending,
+    Pending { happened, orphaned, report }: &Pending,
 ) {
     let guard = &report.cluster;
     for event in happened {
@@ -260,6 +265,7 @@ async fn write_one(
     }
     let cached = guard.0.as_ref().ok().and_then(|cluster| cluster.status.clone());
     let before = said.status.clone().or(cached).unwrap_or_default();
+    said.orphaned.extend(orphaned.iter().cloned().chain(report::orphaned(&report.pass)));
     if let Some(aside) = report::aside(&report.pass) {
         metrics.set_aside(guard.as_ref(), &aside.reason);
         if said.aside.as_ref() != Some(&aside.reason) {
@@ -270,13 +276,16 @@ async fn write_one(
     }
     said.aside = None;
     let now = Time(Timestamp::now());
-    let status = report::status(guard, &report.pass, &before, &now);
+    let mut known = before.clone();
+    known.findings.extend(said.orphaned.iter().cloned());
+    let status = report::status(guard, &report.pass, &known, &now);
     metrics.said(guard.as_ref(), &status);
     let found = events::found(&report.pass, &before, &status);
     for event in events::happened(&report.pass).iter().chain(&found) {
         publisher.publish(guard, event).await;
     }
     if report::same(&before, &status) {
+        said.orphaned.clear();
         said.status = Some(before);
         return;
     }
@@ -287,6 +296,9 @@ async fn write_one(
             tracing::warn!(cluster = named(guard.as_ref()), %error, "can't write a status; the next pass tries again");
             said.status = None;
         }
-        _ => said.status = Some(status),
+        _ => {
+            said.orphaned.clear();
+            said.status = Some(status);
+        }
     }
 }

@@ -31,6 +31,11 @@ impl Asked {
         self.method == Method::POST && self.path == "/api/v1/namespaces/kube-system/configmaps"
     }
 
+    /// Whether it writes the status of the Cluster `name`.
+    pub(crate) fn is_status_of(&self, name: &str) -> bool {
+        self.method == Method::PATCH && self.path.ends_with(&format!("/clusters/{name}/status"))
+    }
+
     /// Whether it reads or watches `aws-auth`.
     pub(crate) fn is_read(&self) -> bool {
         self.method == Method::GET

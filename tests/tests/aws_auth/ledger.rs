@@ -1,12 +1,18 @@
 //! Promise 8: the ledger says what is ours, and what happens when it does not.
 
+use std::sync::Arc;
+
 use awsiam_core::ledger::{KeyHash, Ledger, MeaningHash, Owned, Writer};
 use awsiam_core::mapping::{Entry, List};
-use awsiam_tests::stage::{CLUSTER, Stage, role_arn};
+use awsiam_tests::stage::{CLUSTER, Running, Stage, role_arn};
+use futures::FutureExt;
+use http::StatusCode;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
+use crate::intercept::{self, Counter};
 use crate::{
     LEDGER, OPERATOR, annotate, finding, foreign, ledger_of, looked_at, patch, recorded, records,
     resource_version, role, set_roles, status,
@@ -124,6 +130,61 @@ async fn a_ledger_lost_with_the_history_is_rebuilt_from_what_is_equal() {
             if orphans == [role_arn("Other")] { Ok(()) } else { Err(format!("{orphans:?}")) }
         })
         .await;
+    operator.stop().await;
+}
+
+/// Only the pass that writes a new ledger finds them: that must not be lost when a later pass overtakes its report, nor
+/// when a status can't be written.
+#[tokio::test]
+async fn what_may_be_orphaned_is_told_even_when_the_status_comes_late() {
+    let stage = Stage::set().await;
+    let text = format!("{}{}", foreign("Other", "other"), role("Dev", "dev", &[]));
+    stage.make_aws_auth(&[("mapRoles", &text)]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    // While the status of this one hangs, all others wait.
+    stage.cluster_object("other", json!({}), json!({"identityProviderRefs": []})).await;
+    let (held, refused, go_on) = (Counter::default(), Counter::default(), Arc::new(Semaphore::new(0)));
+    let client = intercept::client(&stage, {
+        let (held, refused, go_on) = (held.clone(), refused.clone(), go_on.clone());
+        move |asked| {
+            let (held, refused, go_on) = (held.clone(), refused.clone(), go_on.clone());
+            async move {
+                if asked.is_status_of("other") {
+                    held.up();
+                    drop(go_on.acquire().await);
+                }
+                let is_first = asked.is_status_of(CLUSTER) && refused.up() == 0;
+                is_first.then_some(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+            .boxed()
+        }
+    })
+    .await;
+    let operator = Running::start_with(client, stage.options());
+    let is_held = async || if held.get() > 0 { Ok(()) } else { Err("nothing".to_owned()) };
+    stage.eventually("a status to hang", is_held).await;
+
+    // A Cluster that had entries here, as its status says; and neither ledger nor history.
+    let spec = |suspend: bool| {
+        json!({"identityProviderRefs": [{"kind": "AWSIamConfig", "name": "team"}],
+            "iamAuthenticator": {"suspend": suspend}})
+    };
+    stage.cluster_spec(spec(true)).await;
+    let owned = json!({"status": {"entries": {"owned": 2}}});
+    stage.clusters().patch_status(CLUSTER, &PatchParams::default(), &Patch::Merge(&owned)).await.unwrap();
+    stage.cluster_spec(spec(false)).await;
+    stage
+        .eventually("a new ledger", async || {
+            ledger_of(&stage.aws_auth().await.unwrap()).map(drop).ok_or_else(|| "none".to_owned())
+        })
+        .await;
+    // A pass more, whose report overtakes the one of the pass before.
+    stage.config("team", &[("Dev", "dev", &[]), ("New", "new", &[])]).await;
+    stage.text_gets("mapRoles", "role/New").await;
+    assert!(status(&stage).await.unwrap().findings.is_empty());
+    go_on.close();
+    assert_eq!(orphans(&stage).await, [role_arn("Other")]);
+    assert!(refused.get() > 1, "the first status was refused");
     operator.stop().await;
 }
 

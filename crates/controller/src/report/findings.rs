@@ -13,7 +13,7 @@ use awsiam_core::plan::{self, Note, Outcome, Plan, Reason, State};
 
 use super::cut;
 use super::synced::{is_on_its_way, not_asked, rank};
-use crate::reporter::Planned;
+use crate::reporter::{PassReport, Planned};
 
 pub(super) fn configs(planned: &Planned) -> Vec<ConfigStatus> {
     let Refs::Listed(configs) = &planned.inputs.resolution.refs else { return Vec::new() };
@@ -120,6 +120,15 @@ fn note_finding(note: &Note) -> Option<ClusterFinding> {
         ),
         ..ClusterFinding::default()
     })
+}
+
+/// Entries of which this pass alone finds that they may have been ours before the ledger was lost: the one that writes a
+/// new ledger.
+pub(crate) fn orphaned(pass: &PassReport) -> Vec<ClusterFinding> {
+    match pass {
+        PassReport::Planned(planned) => orphans(&planned.plan, &[]),
+        _ => Vec::new(),
+    }
 }
 
 /// Entries that may have been ours before the ledger was lost: those of this pass, and those of earlier
