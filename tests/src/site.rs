@@ -108,7 +108,7 @@ impl Site {
         words.extend(["--namespace", "awsiam-system", "--create-namespace", "--wait"].map(str::to_owned));
         let own = [
             format!("localCluster.namespace=default,localCluster.name={CLUSTER}"),
-            format!("image.repository={REPOSITORY},image.tag={TAG},resync=5s"),
+            format!("image.repository={REPOSITORY},image.tag={TAG},resync=2s"),
             "authenticator.allowedImagePrefixes={awsiam.test/}".to_owned(),
         ];
         for value in own.iter().map(String::as_str).chain(values.iter().copied()) {
@@ -144,6 +144,10 @@ impl Site {
                 let logs = text(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=40"]);
                 panic!("waited for {kind}={wanted}; there is {said}\n{logs}\n{pods}");
             }
+            // It sleeps until the reason is there; asking again and again would take most of a core.
+            let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].reason}}={reason}");
+            let object = format!("clusters.anywhere.eks.amazonaws.com/{CLUSTER}");
+            drop(self.try_kubectl(&["wait", &object, "--timeout=10s", "--for", &path]));
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -156,7 +160,7 @@ impl Site {
         let end = Instant::now() + DEADLINE;
         while let Err(instead) = is_so() {
             assert!(Instant::now() < end, "waited for {what}; there is\n{instead}");
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 

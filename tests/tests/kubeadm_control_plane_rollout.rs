@@ -10,6 +10,7 @@
 )]
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use awsiam_authenticator::kubeadm_control_plane::{FLAG, MOUNT_PATH, flag, is_ours, webhook_file};
 use awsiam_authenticator::kubeconfig::webhook;
@@ -98,6 +99,8 @@ async fn machines(stage: &Stage, up_to_date: u32) {
 fn options(stage: &Stage) -> Options {
     Options {
         probe_image: Some("registry.example.com/awsiam:test".to_owned()),
+        // Most of what these tests do is to wait for one more look.
+        resync: Duration::from_millis(500),
         api_server_ca: "-----BEGIN CERTIFICATE-----\nY2E=\n-----END CERTIFICATE-----\n".to_owned(),
         ..stage.options()
     }

@@ -1,7 +1,9 @@
 //! Finds the programs of the control plane, and has them built where they are missing.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::ControlPlaneError;
 
@@ -13,8 +15,21 @@ const FOLDER_VARIABLE: &str = "AWSIAM_CONTROL_PLANE_BIN";
 pub(crate) fn folder_with(programs: &[&str]) -> Result<PathBuf, ControlPlaneError> {
     match std::env::var_os(FOLDER_VARIABLE) {
         Some(folder) => ready_folder(PathBuf::from(folder), programs),
-        None => built_folder(programs),
+        None => once_built_folder(programs),
     }
+}
+
+/// What the script said to the same question before: a test may run hundreds of programs.
+fn once_built_folder(programs: &[&str]) -> Result<PathBuf, ControlPlaneError> {
+    static KNOWN: LazyLock<Mutex<HashMap<String, PathBuf>>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let question = programs.join(" ");
+    if let Some(folder) = known.get(&question) {
+        return Ok(folder.clone());
+    }
+    let folder = built_folder(programs)?;
+    known.insert(question, folder.clone());
+    Ok(folder)
 }
 
 fn ready_folder(folder: PathBuf, programs: &[&str]) -> Result<PathBuf, ControlPlaneError> {
