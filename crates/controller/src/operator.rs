@@ -347,23 +347,35 @@ async fn serve(
         received(target_changes).boxed(),
         all_on(operator.gate.changes(), operator.clusters.clone()).boxed(),
     ]);
-    let passes = runner::run(due, &operator.clusters, |cluster| pass::reconcile(cluster, operator.clone()), stop);
+    let passes =
+        runner::run(due, &operator.clusters, |cluster| pass::reconcile(cluster, operator.clone()), stop);
     let due = select_all([
         changed(config_changes).boxed(),
         received(for_configs).boxed(),
         all_on(operator.gate.changes(), operator.configs.clone()).boxed(),
     ]);
-    let statuses =
-        runner::run(due, &operator.configs, |config| config_status::reconcile(config, operator.clone()), stop);
-    futures::future::join(passes, statuses).await;
+    let statuses = runner::run(
+        due,
+        &operator.configs,
+        |config| config_status::reconcile(config, operator.clone()),
+        stop,
+    );
+    // Which of them is first changes: one that always finds work leaves something to the other.
+    tokio::join!(passes, statuses);
 }
 
-/// What a watch says has changed. Its errors have been told where it is taken up again.
+/// What a watch says has changed. One that broke is taken up again.
 fn changed<K>(changes: impl Stream<Item = Changes<K>>) -> impl Stream<Item = ObjectRef<Guard<K>>>
 where
     K: Resource<DynamicType = ()>,
 {
-    changes.filter_map(async |change| change.ok().map(|object| ObjectRef::from_obj(&object)))
+    changes.filter_map(async |change| match change {
+        Ok(object) => Some(ObjectRef::from_obj(&object)),
+        Err(error) => {
+            tracing::warn!(%error, "a watch broke; taking it up again");
+            None
+        }
+    })
 }
 
 /// All that is in the store, whenever there is an item.

@@ -3,10 +3,13 @@
 mod findings;
 mod synced;
 
+use std::collections::BTreeSet;
+
 use awsiam_api::cluster_status::{EntryCounts, MAX_FINDINGS};
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
 use awsiam_api::names::CLUSTER_FINALIZER;
 use awsiam_api::{Cluster, ClusterStatus, TargetKind};
+use awsiam_core::mapping::Key;
 use awsiam_core::plan::{Note, State};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -74,11 +77,12 @@ pub(crate) fn result(pass: &PassReport) -> (&'static str, &'static str) {
     }
 }
 
-/// The status after a pass, from the one before.
+/// The status after a pass, from the one before; `orphaned` are entries that may be orphaned and that no status has told of.
 pub(crate) fn status(
     guard: &DeserializeGuard<Cluster>,
     pass: &PassReport,
     before: &ClusterStatus,
+    orphaned: &BTreeSet<Key>,
     now: &Time,
 ) -> ClusterStatus {
     let generation = guard.meta().generation;
@@ -153,7 +157,7 @@ pub(crate) fn status(
                     conditions::remove_condition(&mut status.conditions, part);
                 }
             }
-            planned_status(planned, &mut status, now, generation);
+            planned_status(planned, &mut status, orphaned, now, generation);
         }
         PassReport::Released => {
             // What was said of the target is not looked after any more.
@@ -243,7 +247,13 @@ fn cut_to(most: usize, message: String) -> String {
     }
 }
 
-fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, generation: Option<i64>) {
+fn planned_status(
+    planned: &Planned,
+    status: &mut ClusterStatus,
+    orphaned: &BTreeSet<Key>,
+    now: &Time,
+    generation: Option<i64>,
+) {
     let plan = &planned.plan;
     status.target = Some(planned.target);
     let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -255,7 +265,7 @@ fn planned_status(planned: &Planned, status: &mut ClusterStatus, now: &Time, gen
         frozen: number(kept_back),
     });
     status.configs = configs(planned);
-    let findings = findings(planned, &status.findings);
+    let findings = findings(planned, &status.findings, orphaned);
     status.findings_total = number(findings.len());
     status.findings = findings.into_iter().take(MAX_FINDINGS).collect();
     let lost = plan.notes.iter().find_map(|note| match note {

@@ -6,9 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use awsiam_api::{Cluster, ClusterFinding, ClusterStatus, TargetKind};
+use awsiam_api::{Cluster, ClusterStatus, TargetKind};
 use awsiam_core::desired::Backend;
-use awsiam_core::mapping::fold;
+use awsiam_core::mapping::{Key, fold};
 use awsiam_core::plan::{Blocked, Outcome, Plan, State};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -156,8 +156,8 @@ pub(crate) struct Report {
 struct Pending {
     /// What earlier passes did, whose reports were overtaken before they were written.
     happened: Vec<events::Said>,
-    /// What one of them found and no later one finds again.
-    orphaned: Vec<ClusterFinding>,
+    /// Entries that may be orphaned, which one of them found and perhaps no later one finds again.
+    orphaned: BTreeSet<Key>,
     report: Report,
 }
 
@@ -176,12 +176,12 @@ impl Reporter {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         match pending.entry(ObjectRef::from_obj(report.cluster.as_ref())) {
             Entry::Vacant(slot) => {
-                slot.insert(Pending { happened: Vec::new(), orphaned: Vec::new(), report });
+                slot.insert(Pending { happened: Vec::new(), orphaned: BTreeSet::new(), report });
             }
             Entry::Occupied(mut slot) => {
                 let pending = slot.get_mut();
                 pending.happened.extend(events::happened(&pending.report.pass));
-                pending.orphaned.extend(report::orphaned(&pending.report.pass));
+                pending.orphaned.extend(report::orphaned(&pending.report.pass).cloned());
                 pending.report = report;
             }
         }
@@ -204,10 +204,22 @@ impl Reporter {
 struct Said {
     uid: Option<String>,
     status: Option<ClusterStatus>,
-    /// What one pass found and no later one finds again, until it is in a status.
-    orphaned: Vec<ClusterFinding>,
+    /// Entries that may be orphaned, until a status tells of them.
+    orphaned: BTreeSet<Key>,
     /// Reason of the last thing that is said by Event alone.
     aside: Option<String>,
+}
+
+impl Said {
+    /// The status is written.
+    fn told(&mut self, pass: &PassReport, status: ClusterStatus) {
+        // A status that lists them all, and not only what there is room for.
+        let is_whole = i64::try_from(status.findings.len()) == Ok(status.findings_total);
+        if is_whole && matches!(pass, PassReport::Planned(_)) {
+            self.orphaned.clear();
+        }
+        self.status = Some(status);
+    }
 }
 
 /// Writes what is pending until the reporter is closed.
@@ -265,7 +277,7 @@ async fn write_one(
     }
     let cached = guard.0.as_ref().ok().and_then(|cluster| cluster.status.clone());
     let before = said.status.clone().or(cached).unwrap_or_default();
-    said.orphaned.extend(orphaned.iter().cloned().chain(report::orphaned(&report.pass)));
+    said.orphaned.extend(orphaned.iter().chain(report::orphaned(&report.pass)).cloned());
     if let Some(aside) = report::aside(&report.pass) {
         metrics.set_aside(guard.as_ref(), &aside.reason);
         if said.aside.as_ref() != Some(&aside.reason) {
@@ -276,17 +288,14 @@ async fn write_one(
     }
     said.aside = None;
     let now = Time(Timestamp::now());
-    let mut known = before.clone();
-    known.findings.extend(said.orphaned.iter().cloned());
-    let status = report::status(guard, &report.pass, &known, &now);
+    let status = report::status(guard, &report.pass, &before, &said.orphaned, &now);
     metrics.said(guard.as_ref(), &status);
     let found = events::found(&report.pass, &before, &status);
     for event in events::happened(&report.pass).iter().chain(&found) {
         publisher.publish(guard, event).await;
     }
     if report::same(&before, &status) {
-        said.orphaned.clear();
-        said.status = Some(before);
+        said.told(&report.pass, before);
         return;
     }
     let (namespace, name) = (guard.namespace().unwrap_or_default(), guard.name_any());
@@ -296,9 +305,6 @@ async fn write_one(
             tracing::warn!(cluster = named(guard.as_ref()), %error, "can't write a status; the next pass tries again");
             said.status = None;
         }
-        _ => {
-            said.orphaned.clear();
-            said.status = Some(status);
-        }
+        _ => said.told(&report.pass, status),
     }
 }

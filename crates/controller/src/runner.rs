@@ -50,10 +50,14 @@ pub(crate) async fn run<K, F>(
     let mut queue = pin!(scheduler(stream::select(now, received(requeued))));
     let is_filled = store.wait_until_ready();
     tokio::select! {
-        // The writer of the store is in the stream.
-        filled = is_filled => drop(filled),
-        _ = poll_fn(|context| queue.as_mut().hold().poll_next_unpin(context)) => {}
+        biased;
         () = stop.cancelled() => return,
+        filled = is_filled => if filled.is_err() {
+            // What fills it has ended.
+            return;
+        },
+        // Nothing comes out of it: the store's writer is in what is due.
+        _ = poll_fn(|context| queue.as_mut().hold().poll_next_unpin(context)) => return,
     }
 
     let mut busy = HashSet::new();
@@ -64,11 +68,13 @@ pub(crate) async fn run<K, F>(
             free.poll_next_unpin(context)
         });
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             Some((object, next)) = passes.next() => {
                 busy.remove(&object);
                 if let Next::After(wait) = next {
-                    let run_at = Instant::now() + wait;
+                    let now = Instant::now();
+                    let run_at = now.checked_add(wait).unwrap_or(now);
                     // The receiver lives as long as the queue.
                     let _ = again.send(ScheduleRequest { message: object, run_at });
                 }
@@ -79,7 +85,6 @@ pub(crate) async fn run<K, F>(
                     let pass = pass(found);
                     passes.push(async move { (object, pass.await) });
                 },
-                // Nothing will be due any more.
                 None => break,
             },
         }

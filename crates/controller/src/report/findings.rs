@@ -62,7 +62,11 @@ pub(super) fn configs(planned: &Planned) -> Vec<ConfigStatus> {
         .collect()
 }
 
-pub(super) fn findings(planned: &Planned, before: &[ClusterFinding]) -> Vec<ClusterFinding> {
+pub(super) fn findings(
+    planned: &Planned,
+    before: &[ClusterFinding],
+    orphaned: &BTreeSet<Key>,
+) -> Vec<ClusterFinding> {
     let plan = &planned.plan;
     let mut findings: Vec<ClusterFinding> = plan
         .outcomes
@@ -85,7 +89,7 @@ pub(super) fn findings(planned: &Planned, before: &[ClusterFinding]) -> Vec<Clus
         ..ClusterFinding::default()
     }));
     findings.extend(plan.notes.iter().filter_map(note_finding));
-    findings.extend(orphans(plan, before));
+    findings.extend(orphans(plan, before, orphaned));
     findings.extend(lint::oddities(&plan.after.data).into_iter().map(|oddity| ClusterFinding {
         reason: oddity.reason.to_owned(),
         severity: FindingSeverity::Warning,
@@ -122,28 +126,33 @@ fn note_finding(note: &Note) -> Option<ClusterFinding> {
     })
 }
 
-/// Entries of which this pass alone finds that they may have been ours before the ledger was lost: the one that writes a
-/// new ledger.
-pub(crate) fn orphaned(pass: &PassReport) -> Vec<ClusterFinding> {
-    match pass {
-        PassReport::Planned(planned) => orphans(&planned.plan, &[]),
-        _ => Vec::new(),
-    }
+/// Entries of which this pass finds that they may have been ours before the ledger was lost. Where it writes a new ledger
+/// no later pass finds them.
+pub(crate) fn orphaned(pass: &PassReport) -> impl Iterator<Item = &Key> {
+    let plan = match pass {
+        PassReport::Planned(planned) => Some(&planned.plan),
+        _ => None,
+    };
+    plan.into_iter().flat_map(noted)
 }
 
-/// Entries that may have been ours before the ledger was lost: those of this pass, and those of earlier
-/// ones that are still there and still nobody's. The status alone remembers them.
-fn orphans(plan: &Plan, before: &[ClusterFinding]) -> Vec<ClusterFinding> {
-    let found = plan.notes.iter().filter_map(|note| match note {
-        Note::PossiblyOrphaned { keys } => Some(keys.iter().cloned()),
+fn noted(plan: &Plan) -> impl Iterator<Item = &Key> {
+    let keys = plan.notes.iter().filter_map(|note| match note {
+        Note::PossiblyOrphaned { keys } => Some(keys),
         _ => None,
     });
+    keys.flatten()
+}
+
+/// Entries that may have been ours before the ledger was lost: those of this pass, those that no status has told of, and
+/// those of earlier ones, as far as they are still there and still nobody's. The status alone remembers them.
+fn orphans(plan: &Plan, before: &[ClusterFinding], untold: &BTreeSet<Key>) -> Vec<ClusterFinding> {
     let known = before.iter().filter(|finding| finding.reason == reasons::POSSIBLY_ORPHANED);
     let known = known.filter_map(|finding| {
         let list = List::ALL.into_iter().find(|list| list.data_key() == finding.list)?;
         Some(Key::new(list, &finding.arn))
     });
-    let keys: BTreeSet<Key> = found.flatten().chain(known).collect();
+    let keys: BTreeSet<Key> = noted(plan).chain(untold).cloned().chain(known).collect();
     if keys.is_empty() {
         return Vec::new();
     }

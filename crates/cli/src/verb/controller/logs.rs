@@ -7,9 +7,9 @@ use tracing_subscriber::filter::{FromEnvError, LevelFilter};
 
 use super::LogFormat;
 
-/// What is logged unless RUST_LOG says otherwise: the spans that kube puts around ours repeat the object, and kube's client
-/// quotes whole answers that it can't read; what matters of both we say ourselves.
-const DEFAULT: &str = "info,kube_runtime::controller=warn,kube_client::client=off";
+/// What is logged unless RUST_LOG says otherwise: kube's client quotes whole answers that it can't read; what matters of
+/// them we say ourselves.
+const DEFAULT: &str = "info,kube_client::client=off";
 
 /// Starts logging to standard error, as RUST_LOG says, else from level info.
 ///
