@@ -528,6 +528,24 @@ impl Stage {
         .await
     }
 
+    /// Waits until the operator writes nothing for as long as `a_while` takes. What it was about may still be written before: the
+    /// status of an AWSIamConfig follows within a second. A TokenReview is a question, though it is sent as a create.
+    ///
+    /// # Panics
+    /// After the deadline, with what it goes on to write.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub async fn comes_to_rest(&self, a_while: impl AsyncFn()) {
+        let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
+        self.eventually("the operator to come to rest", async || {
+            let mark = self.plane.audit_mark().expect("the end of the audit log");
+            a_while().await;
+            let mut writes = self.plane.audit_events_since(mark).expect("an audit log");
+            writes.retain(|e| e.is_write() && e.user == operator && e.resource != "tokenreviews");
+            if writes.is_empty() { Ok(()) } else { Err(format!("{writes:#?}")) }
+        })
+        .await;
+    }
+
     /// Waits for a condition by asking again and again, up to [`DEADLINE`].
     ///
     /// # Panics

@@ -187,17 +187,6 @@ fn operator_user() -> String {
     format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam")
 }
 
-async fn is_quiet(stage: &Stage) {
-    let mark = stage.plane.audit_mark().unwrap();
-    looked_again(stage).await;
-    let events = stage.plane.audit_events_since(mark).unwrap();
-    let writes: Vec<_> = events
-        .iter()
-        .filter(|e| e.is_write() && e.user == operator_user() && e.resource != "tokenreviews")
-        .collect();
-    assert!(writes.is_empty(), "{writes:#?}");
-}
-
 #[tokio::test]
 async fn the_flag_comes_after_the_authenticator_and_counts_when_every_machine_has_it() {
     let stage = set().await;
@@ -236,7 +225,7 @@ async fn the_flag_comes_after_the_authenticator_and_counts_when_every_machine_ha
     assert!(message.contains(CONTROL_PLANE), "{message}");
     stage.condition("Ready", "True", "Ready").await;
     assert_eq!(content(&control_plane(&stage, "v1beta2").await), content(&edited));
-    is_quiet(&stage).await;
+    stage.comes_to_rest(async || looked_again(&stage).await).await;
 
     // Machines that are replaced for another reason have had the flag and get it again.
     let upgrade = json!({"spec": {"version": "v1.36.4"}});
@@ -325,7 +314,7 @@ async fn on_removal_the_authenticator_goes_when_no_machine_has_the_flag_any_more
     stage.condition("Ready", "True", "Ready").await;
     let secrets: Api<Secret> = Api::namespaced(stage.client.clone(), &stage.namespace);
     assert!(secrets.get_opt("here-aws-iam-authenticator-ca").await.unwrap().is_none());
-    is_quiet(&stage).await;
+    stage.comes_to_rest(async || looked_again(&stage).await).await;
     operator.stop().await;
 }
 
