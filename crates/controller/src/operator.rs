@@ -47,6 +47,7 @@ pub(crate) struct Operator {
     pub(crate) clusters: Store<Guard<Cluster>>,
     pub(crate) configs: Store<Guard<AWSIamConfig>>,
     configs_listed: watch::Sender<bool>,
+    clusters_listed: watch::Sender<bool>,
     /// The AWSIamConfigs as last looked at.
     pub(crate) judged: JudgedConfigs,
     pub(crate) reporter: Arc<Reporter>,
@@ -107,6 +108,11 @@ impl Operator {
     pub(crate) async fn configs_listed(&self) {
         // The sender lives in `self`, so waiting does not fail.
         drop(self.configs_listed.subscribe().wait_for(|listed| *listed).await);
+    }
+
+    /// Whether all Clusters are known: before that an AWSIamConfig looks as if none referred to it.
+    pub(crate) fn clusters_are_listed(&self) -> bool {
+        *self.clusters_listed.borrow()
     }
 
     /// At the next resync, a little earlier or later so that not all come at once.
@@ -180,11 +186,16 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     let namespaces = options.watch_namespaces.clone();
     let mut concerned = config_status::Concerned::default();
     let (health, mut listing) = (options.health.clone(), Vec::new());
+    let clusters_listed = watch::Sender::new(false);
+    let listed = clusters_listed.clone();
     let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, move |event| {
         notify.notify_one();
         match event {
             Event::InitApply(cluster) => listing.push(pass::named(cluster)),
-            Event::InitDone => health.listed(std::mem::take(&mut listing)),
+            Event::InitDone => {
+                health.listed(std::mem::take(&mut listing));
+                listed.send_replace(true);
+            }
             Event::Delete(cluster) => health.looked_at(&pass::named(cluster)),
             Event::Init | Event::Apply(_) => {}
         }
@@ -209,6 +220,7 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
         clusters,
         configs,
         configs_listed,
+        clusters_listed,
         judged: JudgedConfigs::default(),
         reporter,
         tasks: TaskTracker::new(),

@@ -36,6 +36,11 @@ impl Asked {
         self.method == Method::PATCH && self.path.ends_with(&format!("/clusters/{name}/status"))
     }
 
+    /// Whether it lists or watches this kind of ours, by its plural.
+    pub(crate) fn is_list_of(&self, plural: &str) -> bool {
+        self.method == Method::GET && self.path.ends_with(&format!("/{plural}"))
+    }
+
     /// Whether it reads or watches `aws-auth`.
     pub(crate) fn is_read(&self) -> bool {
         self.method == Method::GET

@@ -7,9 +7,10 @@ use awsiam_tests::stage::{Running, Stage, role_arn};
 use futures::FutureExt;
 use http::StatusCode;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::intercept::{self, Counter};
-use crate::{finding, foreign, looked_at, make, recorded, role, set_roles, user_arn};
+use crate::{OPERATOR, finding, foreign, looked_at, make, recorded, role, set_roles, user_arn};
 
 const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/A\n  username: a: b\n";
 
@@ -127,5 +128,57 @@ async fn nothing_is_written_before_aws_auth_was_read() {
     stage
         .text_becomes("mapRoles", &format!("{}{}", foreign("Other", "other"), role("Dev", "dev", &[])))
         .await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn no_awsiamconfig_is_judged_before_the_clusters_are_known() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", &foreign("Other", "other"))]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let operator = stage.operator().await;
+    let finalizers = async || stage.configs().get("team").await.unwrap().metadata.finalizers;
+    stage
+        .eventually("its finalizer", async || finalizers().await.map(drop).ok_or_else(|| "none".to_owned()))
+        .await;
+    stage.condition("Ready", "True", "Ready").await;
+    operator.stop().await;
+
+    let (configs, go_on) = (Counter::default(), Arc::new(Semaphore::new(0)));
+    let client = intercept::client(&stage, {
+        let (configs, go_on) = (configs.clone(), go_on.clone());
+        move |asked| {
+            let (configs, go_on) = (configs.clone(), go_on.clone());
+            async move {
+                if asked.is_list_of("clusters") {
+                    drop(go_on.acquire().await);
+                }
+                if asked.is_list_of("awsiamconfigs") {
+                    configs.up();
+                }
+                None
+            }
+            .boxed()
+        }
+    })
+    .await;
+    let mark = stage.plane.audit_mark().unwrap();
+    let operator = Running::start_with(client, stage.options());
+    // The second one is the watch behind the list.
+    let listed = async || if configs.get() > 1 { Ok(()) } else { Err("they are not listed".to_owned()) };
+    stage.eventually("the AWSIamConfigs to be known", listed).await;
+    // What would be wrong comes at once.
+    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    let events = stage.plane.audit_events_since(mark).unwrap();
+    let written: Vec<_> = events
+        .iter()
+        .filter(|e| e.user == OPERATOR && e.is_write() && e.resource == "awsiamconfigs")
+        .collect();
+    assert!(written.is_empty(), "{written:#?}");
+    go_on.close();
+    stage.config("team", &[("Dev", "dev2", &[])]).await;
+    stage.text_gets("mapRoles", "dev2").await;
+    assert!(finalizers().await.is_some());
     operator.stop().await;
 }
