@@ -182,28 +182,15 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
 
     let (to_configs, for_configs) = mpsc::unbounded_channel();
     let cluster_touched = Arc::new(Notify::new());
-    let notify = cluster_touched.clone();
     let namespaces = options.watch_namespaces.clone();
-    let mut concerned = config_status::Concerned::default();
-    let (health, mut listing) = (options.health.clone(), Vec::new());
     let clusters_listed = watch::Sender::new(false);
-    let listed = clusters_listed.clone();
-    let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, move |event| {
-        notify.notify_one();
-        match event {
-            Event::InitApply(cluster) => listing.push(pass::named(cluster)),
-            Event::InitDone => {
-                health.listed(std::mem::take(&mut listing));
-                listed.send_replace(true);
-            }
-            Event::Delete(cluster) => health.looked_at(&pass::named(cluster)),
-            Event::Init | Event::Apply(_) => {}
-        }
-        for config in concerned.changed(event) {
-            // The queue ends only when the operator does.
-            drop(to_configs.send(config));
-        }
-    });
+    let on_event = on_cluster_event(
+        options.health.clone(),
+        cluster_touched.clone(),
+        clusters_listed.clone(),
+        to_configs,
+    );
+    let (clusters, cluster_changes) = watches::clusters(client.clone(), &namespaces, on_event);
     let configs_listed = watch::Sender::new(false);
     let (configs, config_changes) = watches::configs(client.clone(), &namespaces, configs_listed.clone());
     let reporter = Arc::new(Reporter::default());
@@ -258,6 +245,33 @@ pub async fn run(client: Client, options: Options, stop: CancellationToken) -> R
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What every event of the watch on Clusters brings about, beside a pass.
+fn on_cluster_event(
+    health: Arc<Health>,
+    touched: Arc<Notify>,
+    listed: watch::Sender<bool>,
+    to_configs: mpsc::UnboundedSender<ObjectRef<Guard<AWSIamConfig>>>,
+) -> impl FnMut(&Event<Guard<Cluster>>) + Send + 'static {
+    let mut concerned = config_status::Concerned::default();
+    let mut listing = Vec::new();
+    move |event| {
+        touched.notify_one();
+        match event {
+            Event::InitApply(cluster) => listing.push(pass::named(cluster)),
+            Event::InitDone => {
+                health.listed(std::mem::take(&mut listing));
+                listed.send_replace(true);
+            }
+            Event::Delete(cluster) => health.looked_at(&pass::named(cluster)),
+            Event::Init | Event::Apply(_) => {}
+        }
+        for config in concerned.changed(event) {
+            // The queue ends only when the operator does.
+            drop(to_configs.send(config));
+        }
+    }
 }
 
 /// Whether there is a Cluster of this namespace and name.
