@@ -72,8 +72,8 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
     if operator.gate.lacking().is_some() {
         return Ok(operator.later());
     }
-    if !operator.clusters_are_listed() {
-        return Ok(Next::After(statuses::LOOK));
+    if !operator.clusters_listed().await {
+        return Ok(Next::OnChange);
     }
     if let Some(wait) = operator.config_statuses.just_looked(config) {
         return Ok(Next::After(wait));

@@ -104,15 +104,22 @@ impl Operator {
         Timestamp::now().saturating_add(ahead).unwrap_or_else(|_| Timestamp::now())
     }
 
-    /// Waits until all AWSIamConfigs are known: before that a reference looks as if it did not resolve.
-    pub(crate) async fn configs_listed(&self) {
-        // The sender lives in `self`, so waiting does not fail.
-        drop(self.configs_listed.subscribe().wait_for(|listed| *listed).await);
+    /// Waits until all AWSIamConfigs are known: before that a reference looks as if it did not resolve. False when the
+    /// operator stops before.
+    pub(crate) async fn configs_listed(&self) -> bool {
+        self.listed(&self.configs_listed).await
     }
 
-    /// Whether all Clusters are known: before that an AWSIamConfig looks as if none referred to it.
-    pub(crate) fn clusters_are_listed(&self) -> bool {
-        *self.clusters_listed.borrow()
+    /// Waits until all Clusters are known: before that an AWSIamConfig looks as if none referred to it. False when the
+    /// operator stops before.
+    pub(crate) async fn clusters_listed(&self) -> bool {
+        self.listed(&self.clusters_listed).await
+    }
+
+    async fn listed(&self, all: &watch::Sender<bool>) -> bool {
+        let mut all = all.subscribe();
+        // The sender lives in `self`, so waiting does not fail.
+        self.stop.run_until_cancelled(all.wait_for(|listed| *listed)).await.is_some_and(|all| all.is_ok())
     }
 
     /// At the next resync, a little earlier or later so that not all come at once.

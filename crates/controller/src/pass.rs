@@ -138,7 +138,9 @@ async fn on_target(
     if !finalizer_in_order(operator, cluster, pause).await? {
         return Ok(operator.later());
     }
-    operator.configs_listed().await;
+    if !operator.configs_listed().await {
+        return Ok(Next::OnChange);
+    }
     let mut carried_out = carry_out(operator, target, cluster, seen, pause).await?;
     let said = Box::pin(authenticator::carry_out(operator, target, cluster, &carried_out.report)).await;
     let again = authenticator::again(operator, target, &said);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use awsiam_core::ledger::Ledger;
 use awsiam_tests::control_plane::AuditEvent;
-use awsiam_tests::stage::{DEADLINE, Stage, role_arn};
+use awsiam_tests::stage::{Stage, role_arn};
 use serde_json::json;
 
 use crate::{LEDGER, OPERATOR, finding, foreign, ledger_of, make, node_entry, patch};
@@ -51,7 +51,7 @@ async fn rest(time: Duration) {
     ledger.configs.values_mut().for_each(|version| version.generation += 10);
     patch(&stage, json!({"metadata": {"annotations": {LEDGER: ledger.render()}}})).await;
     finding(&stage, "OlderGeneration").await;
-    come_to_rest(&stage).await;
+    stage.comes_to_rest(async || tokio::time::sleep(QUIET).await).await;
 
     let mark = stage.plane.audit_mark().unwrap();
     tokio::time::sleep(time).await;
@@ -63,18 +63,4 @@ async fn rest(time: Duration) {
         ours().filter(|e| e.verb == "get" && e.resource == "awsiamconfigs" && e.name == "team").count();
     assert!(pulse as u64 >= time.as_secs() / 3, "{pulse} passes in {time:?}");
     operator.stop().await;
-}
-
-async fn come_to_rest(stage: &Stage) {
-    let end = tokio::time::Instant::now() + DEADLINE;
-    loop {
-        let mark = stage.plane.audit_mark().unwrap();
-        tokio::time::sleep(QUIET).await;
-        let asked = stage.plane.audit_events_since(mark).unwrap();
-        let writes: Vec<&AuditEvent> = asked.iter().filter(|e| e.user == OPERATOR && e.is_write()).collect();
-        if writes.is_empty() {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < end, "it writes and writes: {writes:#?}");
-    }
 }

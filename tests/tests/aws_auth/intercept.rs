@@ -10,6 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 /// A request of the operator.
 #[derive(Clone, Debug)]
@@ -98,5 +99,35 @@ impl Counter {
 
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Holds requests back until it is lifted.
+#[derive(Clone, Debug)]
+pub(crate) struct Barrier {
+    lifted: Arc<Semaphore>,
+    held: Counter,
+}
+
+impl Barrier {
+    pub(crate) fn new() -> Self {
+        Self { lifted: Arc::new(Semaphore::new(0)), held: Counter::default() }
+    }
+
+    /// Called by the hook with a request that has to wait.
+    pub(crate) async fn hold(&self) {
+        self.held.up();
+        // Closed is how it is lifted.
+        drop(self.lifted.acquire().await);
+    }
+
+    /// Waits until a request is held.
+    pub(crate) async fn holds(&self, stage: &Stage) {
+        let is_held = async || if self.held.get() > 0 { Ok(()) } else { Err("none".to_owned()) };
+        stage.eventually("a request to be held back", is_held).await;
+    }
+
+    pub(crate) fn lift(&self) {
+        self.lifted.close();
     }
 }

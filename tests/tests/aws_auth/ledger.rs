@@ -1,7 +1,5 @@
 //! Promise 8: the ledger says what is ours, and what happens when it does not.
 
-use std::sync::Arc;
-
 use awsiam_core::ledger::{KeyHash, Ledger, MeaningHash, Owned, Writer};
 use awsiam_core::mapping::{Entry, List};
 use awsiam_tests::stage::{CLUSTER, Running, Stage, role_arn};
@@ -10,9 +8,8 @@ use http::StatusCode;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
-use crate::intercept::{self, Counter};
+use crate::intercept::{self, Barrier, Counter};
 use crate::{
     LEDGER, OPERATOR, annotate, finding, foreign, ledger_of, looked_at, patch, recorded, records,
     resource_version, role, set_roles, status,
@@ -143,15 +140,14 @@ async fn what_may_be_orphaned_is_told_even_when_the_status_comes_late() {
     stage.config("team", &[("Dev", "dev", &[])]).await;
     // While the status of this one hangs, all others wait.
     stage.cluster_object("other", json!({}), json!({"identityProviderRefs": []})).await;
-    let (held, refused, go_on) = (Counter::default(), Counter::default(), Arc::new(Semaphore::new(0)));
+    let (barrier, refused) = (Barrier::new(), Counter::default());
     let client = intercept::client(&stage, {
-        let (held, refused, go_on) = (held.clone(), refused.clone(), go_on.clone());
+        let (barrier, refused) = (barrier.clone(), refused.clone());
         move |asked| {
-            let (held, refused, go_on) = (held.clone(), refused.clone(), go_on.clone());
+            let (barrier, refused) = (barrier.clone(), refused.clone());
             async move {
                 if asked.is_status_of("other") {
-                    held.up();
-                    drop(go_on.acquire().await);
+                    barrier.hold().await;
                 }
                 let is_first = asked.is_status_of(CLUSTER) && refused.up() == 0;
                 is_first.then_some(StatusCode::INTERNAL_SERVER_ERROR)
@@ -161,8 +157,7 @@ async fn what_may_be_orphaned_is_told_even_when_the_status_comes_late() {
     })
     .await;
     let operator = Running::start_with(client, stage.options());
-    let is_held = async || if held.get() > 0 { Ok(()) } else { Err("nothing".to_owned()) };
-    stage.eventually("a status to hang", is_held).await;
+    barrier.holds(&stage).await;
 
     // A Cluster that had entries here, as its status says; and neither ledger nor history.
     let spec = |suspend: bool| {
@@ -184,7 +179,7 @@ async fn what_may_be_orphaned_is_told_even_when_the_status_comes_late() {
         stage.text_gets("mapRoles", &format!("role/{new}")).await;
     }
     assert!(status(&stage).await.unwrap().findings.is_empty());
-    go_on.close();
+    barrier.lift();
     assert_eq!(orphans(&stage).await, [role_arn("Other")]);
     assert!(refused.get() > 1, "the first status was refused");
     operator.stop().await;

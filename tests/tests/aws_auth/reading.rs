@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use awsiam_tests::stage::{Running, Stage, role_arn};
+use awsiam_tests::stage::{CLUSTER, Running, Stage, role_arn};
 use futures::FutureExt;
 use http::StatusCode;
 use serde_json::json;
-use tokio::sync::Semaphore;
 
-use crate::intercept::{self, Counter};
+use crate::intercept::{self, Barrier, Counter};
 use crate::{OPERATOR, finding, foreign, looked_at, make, recorded, role, set_roles, user_arn};
 
 const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/A\n  username: a: b\n";
@@ -145,14 +145,14 @@ async fn no_awsiamconfig_is_judged_before_the_clusters_are_known() {
     stage.condition("Ready", "True", "Ready").await;
     operator.stop().await;
 
-    let (configs, go_on) = (Counter::default(), Arc::new(Semaphore::new(0)));
+    let (configs, barrier) = (Counter::default(), Barrier::new());
     let client = intercept::client(&stage, {
-        let (configs, go_on) = (configs.clone(), go_on.clone());
+        let (configs, barrier) = (configs.clone(), barrier.clone());
         move |asked| {
-            let (configs, go_on) = (configs.clone(), go_on.clone());
+            let (configs, barrier) = (configs.clone(), barrier.clone());
             async move {
                 if asked.is_list_of("clusters") {
-                    drop(go_on.acquire().await);
+                    barrier.hold().await;
                 }
                 if asked.is_list_of("awsiamconfigs") {
                     configs.up();
@@ -165,20 +165,58 @@ async fn no_awsiamconfig_is_judged_before_the_clusters_are_known() {
     .await;
     let mark = stage.plane.audit_mark().unwrap();
     let operator = Running::start_with(client, stage.options());
+    barrier.holds(&stage).await;
     // The second one is the watch behind the list.
     let listed = async || if configs.get() > 1 { Ok(()) } else { Err("they are not listed".to_owned()) };
     stage.eventually("the AWSIamConfigs to be known", listed).await;
     // What would be wrong comes at once.
-    tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
     let events = stage.plane.audit_events_since(mark).unwrap();
     let written: Vec<_> = events
         .iter()
         .filter(|e| e.user == OPERATOR && e.is_write() && e.resource == "awsiamconfigs")
         .collect();
     assert!(written.is_empty(), "{written:#?}");
-    go_on.close();
+    barrier.lift();
     stage.config("team", &[("Dev", "dev2", &[])]).await;
     stage.text_gets("mapRoles", "dev2").await;
     assert!(finalizers().await.is_some());
     operator.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_that_waits_for_the_awsiamconfigs_stops_at_once() {
+    let stage = Stage::set().await;
+    let before = stage.make_aws_auth(&[("mapRoles", &foreign("Other", "other"))]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
+    let delete = json!({"identityProviderRefs": refs, "iamAuthenticator": {"deletionPolicy": "Delete"}});
+    stage.cluster_spec(delete).await;
+    let barrier = Barrier::new();
+    let client = intercept::client(&stage, {
+        let barrier = barrier.clone();
+        move |asked| {
+            let barrier = barrier.clone();
+            async move {
+                if asked.is_list_of("awsiamconfigs") {
+                    barrier.hold().await;
+                }
+                None
+            }
+            .boxed()
+        }
+    })
+    .await;
+    let operator = Running::start_with(client, stage.options());
+    barrier.holds(&stage).await;
+    // The last thing that a pass does before it needs them.
+    let finalizers = async || stage.clusters().get(CLUSTER).await.unwrap().metadata.finalizers;
+    stage
+        .eventually("a pass", async || finalizers().await.map(drop).ok_or_else(|| "no finalizer".to_owned()))
+        .await;
+    let asked = Instant::now();
+    operator.stop().await;
+    // Passes that do not end are given up after 4 s.
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert_eq!(stage.aws_auth().await.unwrap().metadata.resource_version, before.metadata.resource_version);
 }

@@ -74,14 +74,7 @@ fn set_roles(config_map: &mut ConfigMap, text: &str) {
 /// Waits until the operator has written nothing for a while. What a test has seen written may still be on its way
 /// into the audit log, and a write beside it, too.
 async fn settled(stage: &Stage) {
-    stage
-        .eventually("the operator to come to rest", async || {
-            let mark = stage.plane.audit_mark().unwrap();
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            let writes = writes_since(stage, mark);
-            if writes.is_empty() { Ok(()) } else { Err(format!("{writes:#?}")) }
-        })
-        .await;
+    stage.comes_to_rest(async || tokio::time::sleep(std::time::Duration::from_millis(500)).await).await;
 }
 
 /// The writes of the operator since `mark`, as far as they are answered.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// An AWSIamConfig is looked at at most so often: each look goes through all Clusters that refer to it, and each of them
 /// brings one with every change.
-pub(super) const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What was last written, by uid: newer than what the cache may hold.
 #[derive(Debug, Default)]
