@@ -32,10 +32,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 say = @echo "==> $(1)" >&2
 
-# All test programs, several at a time, then the examples in the documentation.
+# The test programs, several at a time, then the examples in the documentation. $(1): --all, or nothing.
 define run-tests
 cargo test $(LOCKED) --workspace --no-run --message-format=json-render-diagnostics >$(TARGET)/tests.json; \
-$(TARGET)/debug/suite $(TARGET)/tests.json; \
+$(TARGET)/debug/suite $(1) $(TARGET)/tests.json; \
 cargo test $(LOCKED) --quiet --workspace --doc
 endef
 
@@ -53,15 +53,15 @@ login: control-plane sts programs ## show logins with AWS identities on a real n
 	cargo test $(LOCKED) -q -p awsiam-tests --test login_by_operator from_nothing -- --nocapture
 
 .PHONY: test
-test: control-plane sts programs ## run all tests, those on a real API server among them
+test: control-plane sts programs ## test every promise about aws-auth on a real API server, and a login on a real node
 	$(call say,running the tests)
-	$(run-tests)
+	$(call run-tests)
 	@$(TARGET)/debug/machine --check
 
 ##@ What CI blocks on
 
 .PHONY: check
-check: prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image test test-kubeadm ## everything that CI blocks on
+check: prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image test-all test-kubeadm ## everything that CI blocks on
 	$(call say,all checks passed)
 
 .PHONY: check-fmt
@@ -145,6 +145,12 @@ programs: prerequisites
 oracle: control-plane ## compare the reader of aws-auth and explain with the authenticator's own
 	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle --test explain_equals_oracle
 
+.PHONY: test-all
+test-all: control-plane sts programs ## all tests: rollouts, fleets, failover, both Helms and the rest too
+	$(call say,running all tests)
+	$(call run-tests,--all)
+	@$(TARGET)/debug/machine --check
+
 .PHONY: test-kubeadm
 test-kubeadm: control-plane sts programs ## a cluster of two nodes made by kubeadm: settings as printed, a join, a restart (root)
 	$(call say,two nodes made by kubeadm)
@@ -152,7 +158,7 @@ test-kubeadm: control-plane sts programs ## a cluster of two nodes made by kubea
 
 .PHONY: test-long
 test-long: control-plane sts programs ## all tests, the long variants too (a quarter of an hour on a fast computer)
-	AWSIAM_LONG=1; export AWSIAM_LONG; $(run-tests)
+	AWSIAM_LONG=1; export AWSIAM_LONG; $(call run-tests,--all)
 	@$(TARGET)/debug/machine --check
 
 .PHONY: test-matrix

@@ -1,8 +1,8 @@
 //! Runs the test programs that `cargo test --no-run --message-format=json-render-diagnostics` names, several at a time: most of them wait
 //! for servers most of the time. The output of each is printed whole when it ends, those that fail once more at the end.
-//! Then what the chart grants is compared with what the operator asked for in all of them.
+//! Those of [`REST`] run with `--all` alone; then what the chart grants is compared with what the operator asked for in all of them.
 //!
-//! Argument: the file with cargo's messages. `TEST_JOBS`: how many run at a time (3).
+//! Arguments: `--all`, and the file with cargo's messages. `TEST_JOBS`: how many run at a time (3).
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -35,6 +35,31 @@ const LONG: [&str; 17] = [
     "restored_backup",
 ];
 
+/// Programs that `make test` leaves to `make test-all`: what is built on the promises about `aws-auth` and on a login, in all its
+/// variants. A program that is named nowhere runs in both.
+const REST: [&str; 17] = [
+    "authenticator",
+    "backend_crd",
+    "failover",
+    "fleet",
+    "guard",
+    "host_path",
+    "hostile_kubeconfigs",
+    "image_change",
+    "installation",
+    "kubeadm_control_plane_rollout",
+    "login",
+    "metrics",
+    "remote_targets",
+    "restored_backup",
+    "ten_control_planes",
+    "walkthrough",
+    "webhook_answers",
+];
+
+/// Programs of which `make test` runs the tests whose names contain this.
+const IN_PART: [(&str, &str); 1] = [("login_by_operator", "from_nothing")];
+
 /// Programs that start the machine, of which a computer runs one at a time.
 const ON_THE_MACHINE: [&str; 4] = ["login_by_operator", "walkthrough", "login", "machine"];
 
@@ -48,6 +73,14 @@ struct Program {
     executable: PathBuf,
     /// The folder of its package, where cargo runs it.
     folder: PathBuf,
+    /// Which of its tests run, by a part of their names.
+    only: Option<&'static str>,
+}
+
+impl Program {
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        names.contains(&self.name.as_str())
+    }
 }
 
 struct Ended {
@@ -75,45 +108,74 @@ impl Ended {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let messages =
-        std::env::args().nth(1).ok_or("usage: suite FILE, with the messages of cargo test --no-run")?;
+    let (all, messages) = arguments(std::env::args().skip(1))?;
     let jobs = std::env::var("TEST_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(3_usize).max(1);
-    let programs = programs(&std::fs::read_to_string(messages)?)?;
+    let mut programs = programs(&std::fs::read_to_string(messages)?)?;
     if programs.is_empty() {
         return Err("cargo names no test program".into());
     }
+    let named = REST
+        .iter()
+        .chain(IN_PART.iter().map(|(name, _)| name))
+        .chain(&LONG)
+        .chain(&ON_THE_MACHINE)
+        .chain(&ALONE);
+    if let Some(gone) = named.copied().find(|name| !programs.iter().any(|program| program.name == *name)) {
+        return Err(format!("there is no test program {gone}, which suite.rs names").into());
+    }
+    if !all {
+        programs.retain(|program| !program.is_one_of(&REST));
+        for program in &mut programs {
+            program.only = IN_PART.iter().find(|(name, _)| *name == program.name).map(|(_, part)| *part);
+        }
+    }
     let (alone, mut waiting): (Vec<_>, Vec<_>) =
-        programs.into_iter().partition(|program| ALONE.contains(&program.name.as_str()));
+        programs.into_iter().partition(|program| program.is_one_of(&ALONE));
     waiting.sort_by_key(|program| LONG.iter().position(|long| *long == program.name).unwrap_or(LONG.len()));
 
     let started = Instant::now();
     let audit = tempfile::tempdir()?;
-    let mut all = Vec::new();
+    let mut through = Vec::new();
     let mut running = JoinSet::new();
     let mut machine_taken = false;
     loop {
         while running.len() < jobs
             && let Some(next) =
-                waiting.iter().position(|program| !machine_taken || !is_on_the_machine(program))
+                waiting.iter().position(|program| !machine_taken || !program.is_one_of(&ON_THE_MACHINE))
         {
             let program = waiting.remove(next);
-            machine_taken |= is_on_the_machine(&program);
+            machine_taken |= program.is_one_of(&ON_THE_MACHINE);
             let audit = audit.path().to_owned();
             running.spawn_blocking(move || run(program, &audit));
         }
         let Some(ended) = running.join_next().await else { break };
         let ended = ended?;
-        machine_taken &= !is_on_the_machine(&ended.program);
+        machine_taken &= !ended.program.is_one_of(&ON_THE_MACHINE);
         ended.print();
-        all.push(ended);
+        through.push(ended);
     }
     for program in alone {
         let ended = run(program, audit.path());
         ended.print();
-        all.push(ended);
+        through.push(ended);
     }
-    let code = summary(&all, started.elapsed());
-    Ok(if rights_are_used(audit.path())? { code } else { ExitCode::FAILURE })
+    let code = summary(&through, started.elapsed());
+    if all {
+        return Ok(if rights_are_used(audit.path())? { code } else { ExitCode::FAILURE });
+    }
+    let parts = IN_PART.map(|(name, part)| format!("all of {name} but {part}"));
+    println!("not run, but by `make test-all`: {}, {}", REST.join(", "), parts.join(", "));
+    Ok(code)
+}
+
+/// Whether all is to run, and the file with cargo's messages.
+fn arguments(words: impl Iterator<Item = String>) -> Result<(bool, PathBuf), &'static str> {
+    let (flags, files): (Vec<_>, Vec<_>) = words.partition(|word| word.starts_with("--"));
+    match (flags.as_slice(), files.as_slice()) {
+        ([], [file]) => Ok((false, file.into())),
+        ([all], [file]) if all == "--all" => Ok((true, file.into())),
+        _ => Err("usage: suite [--all] FILE, with the messages of cargo test --no-run"),
+    }
 }
 
 /// Whether every right of the chart was used, and none was missing; says so.
@@ -133,10 +195,6 @@ fn rights_are_used(audit: &Path) -> std::io::Result<bool> {
     Ok(found.unused.is_empty() && found.refused.is_empty())
 }
 
-fn is_on_the_machine(program: &Program) -> bool {
-    ON_THE_MACHINE.contains(&program.name.as_str())
-}
-
 /// The test programs among cargo's messages, one JSON object a line.
 fn programs(messages: &str) -> Result<Vec<Program>, Box<dyn Error>> {
     let mut programs = Vec::new();
@@ -150,6 +208,7 @@ fn programs(messages: &str) -> Result<Vec<Program>, Box<dyn Error>> {
                 name: name.to_owned(),
                 executable: executable.into(),
                 folder: folder.unwrap_or(Path::new(".")).to_owned(),
+                only: None,
             });
         }
     }
@@ -159,6 +218,7 @@ fn programs(messages: &str) -> Result<Vec<Program>, Box<dyn Error>> {
 fn run(program: Program, audit: &Path) -> Ended {
     let started = Instant::now();
     let mut command = Command::new(&program.executable);
+    command.args(program.only);
     command.env(rights::FOLDER, audit).current_dir(&program.folder).stdin(Stdio::null());
     let output = command.output();
     Ended { program, took: started.elapsed(), output }
