@@ -49,11 +49,11 @@ demo: prerequisites ## show the operator at work on a real API server (KEEP=1 le
 	KEEP="$(KEEP)" $(TARGET)/debug/demo
 
 .PHONY: login
-login: control-plane sts programs ## show logins with AWS identities on a real node, from nothing and back to nothing (root)
+login: sts control-plane programs ## show logins with AWS identities on a real node, from nothing and back to nothing (root)
 	cargo test $(LOCKED) -q -p awsiam-tests --test login_by_operator from_nothing -- --nocapture
 
 .PHONY: test
-test: control-plane sts programs ## test every promise about aws-auth on a real API server, and a login on a real node
+test: sts control-plane programs ## test every promise about aws-auth on a real API server, and a login on a real node
 	$(call say,running the tests)
 	$(call run-tests)
 	@$(TARGET)/debug/machine --check
@@ -61,7 +61,7 @@ test: control-plane sts programs ## test every promise about aws-auth on a real 
 ##@ What CI blocks on
 
 .PHONY: check
-check: prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image test-all test-kubeadm ## everything that CI blocks on
+check: prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image sbom demo test-all test-kubeadm ## everything that CI blocks on
 	$(call say,all checks passed)
 
 .PHONY: check-fmt
@@ -130,7 +130,7 @@ control-plane: prerequisites ## build etcd, kube-apiserver, kubelet and the othe
 	@tests/control-plane/build >/dev/null
 
 .PHONY: sts
-sts: prerequisites ## install moto and the AWS CLI, which play AWS in the tests, and cfn-lint (cached)
+sts: test-prerequisites ## install moto and the AWS CLI, which play AWS in the tests, and cfn-lint (cached)
 	@tests/sts/build >/dev/null
 	@tests/cfn-lint/build >/dev/null
 
@@ -146,18 +146,18 @@ oracle: control-plane ## compare the reader of aws-auth and explain with the aut
 	cargo test $(LOCKED) -p awsiam-tests --test reader_equals_oracle --test explain_equals_oracle
 
 .PHONY: test-all
-test-all: control-plane sts programs ## all tests: rollouts, fleets, failover, both Helms and the rest too
+test-all: sts control-plane programs ## all tests: rollouts, fleets, failover, both Helms and the rest too
 	$(call say,running all tests)
 	$(call run-tests,--all)
 	@$(TARGET)/debug/machine --check
 
 .PHONY: test-kubeadm
-test-kubeadm: control-plane sts programs ## a cluster of two nodes made by kubeadm: settings as printed, a join, a restart (root)
+test-kubeadm: sts control-plane programs ## a cluster of two nodes made by kubeadm: settings as printed, a join, a restart (root)
 	$(call say,two nodes made by kubeadm)
 	cargo test $(LOCKED) -q -p awsiam-tests --test kubeadm -- --ignored --nocapture
 
 .PHONY: test-long
-test-long: control-plane sts programs ## all tests, the long variants too (a quarter of an hour on a fast computer)
+test-long: sts control-plane programs ## all tests, the long variants too (a quarter of an hour on a fast computer)
 	AWSIAM_LONG=1; export AWSIAM_LONG; $(call run-tests,--all)
 	@$(TARGET)/debug/machine --check
 
@@ -219,6 +219,10 @@ clean: ## remove what was built here; the cache of test programs stays
 .PHONY: prerequisites
 prerequisites: ## name each tool that is missing, and how to get it
 	@scripts/check-tools
+
+.PHONY: test-prerequisites
+test-prerequisites:
+	@scripts/check-tools --tests
 
 .PHONY: help
 help: ## list the targets

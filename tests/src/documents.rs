@@ -32,6 +32,9 @@ pub const CHART: Document = Document {
     path: "charts/awsiam-operator/README.md",
     text: include_str!("../../charts/awsiam-operator/README.md"),
 };
+/// `examples/README.md`
+pub const EXAMPLES: Document =
+    Document { path: "examples/README.md", text: include_str!("../../examples/README.md") };
 /// Fences of what is no command.
 const DATA: [&str; 3] = ["yaml", "json", "text"];
 
@@ -48,7 +51,8 @@ pub fn commands(text: &str) -> Vec<(String, String)> {
                 fence = Some((!DATA.contains(&language)).then(String::new));
             }
             (None, None) => {
-                if let Some(title) = line.strip_prefix("# ").or_else(|| line.strip_prefix("## ")) {
+                let mut levels = ["# ", "## ", "### "].into_iter();
+                if let Some(title) = levels.find_map(|level| line.strip_prefix(level)) {
                     title.clone_into(&mut heading);
                 }
             }
@@ -65,6 +69,19 @@ pub fn commands(text: &str) -> Vec<(String, String)> {
         }
     }
     found
+}
+
+/// The commands of a block, one a line: what goes on behind a backslash is one.
+#[must_use]
+pub fn lines(block: &str) -> Vec<String> {
+    block.replace("\\\n", " ").lines().map(str::to_owned).collect()
+}
+
+/// The first of the two resources that `README.md` shows, which its quick start calls `platform.yaml`.
+#[must_use]
+pub fn platform() -> &'static str {
+    let behind = README.text.split_once("```yaml\n").map_or("", |(_, behind)| behind);
+    behind.split_once("```").map_or("", |(inside, _)| inside)
 }
 
 impl Document {

@@ -13,6 +13,7 @@ mod error;
 mod holder;
 pub mod kubeadm;
 mod node;
+mod pod_logs;
 pub mod requirements;
 
 use std::fs::File;
@@ -25,6 +26,7 @@ pub use self::node::NODE;
 
 use self::holder::{Holder, Plot};
 use self::node::Node;
+use self::pod_logs::PodLogs;
 use crate::cache;
 use crate::control_plane::supervised::{Entrance, Folder};
 use crate::control_plane::{ControlPlane, Options, place::Place};
@@ -34,13 +36,14 @@ use crate::sts::{Identity, Sts};
 /// How long a machine waits for another one of this computer to end. One lives for a minute or two.
 const TURN_DEADLINE: Duration = Duration::from_mins(15);
 
-/// A running machine. Dropping it removes it.
+/// A running machine. Dropping it removes it, and fails where a container has logged a secret.
 #[derive(Debug)]
 pub struct Machine {
-    // Dropped in this order: with the holder everything inside ends at once.
+    // Dropped in this order: with the holder everything inside ends at once, and what was logged until then is searched.
     holder: Holder,
     node: Node,
     control_plane: ControlPlane,
+    pod_logs: PodLogs,
     folder: Folder,
     _turn: File,
 }
@@ -80,7 +83,8 @@ impl Machine {
             Node::start_containerd(&place.entrance, folder.path()).inspect_err(|_| folder.keep())?;
         let control_plane = ControlPlane::start_at(place, options).await.inspect_err(|_| folder.keep())?;
         node.join(&control_plane, bin).await.inspect_err(|_| folder.keep())?;
-        Ok(Self { holder, node, control_plane, folder, _turn: turn })
+        let pod_logs = PodLogs::keep(folder.path(), vec![node::pod_logs(folder.path())])?;
+        Ok(Self { holder, node, control_plane, pod_logs, folder, _turn: turn })
     }
 
     /// What runs on it, reached from here under the same address.
@@ -128,6 +132,15 @@ impl Machine {
     #[must_use]
     pub fn pod_logs(&self) -> PathBuf {
         node::pod_logs(self.folder())
+    }
+
+    /// The logs of all containers so far, those too whose pods are gone: a new one is among them a moment later.
+    ///
+    /// # Errors
+    ///
+    /// Where their folder can't be read.
+    pub fn kept_logs(&self) -> std::io::Result<Vec<PathBuf>> {
+        self.pod_logs.kept()
     }
 
     /// The words that take a command line inside, for somebody at a terminal.

@@ -140,10 +140,10 @@ impl Drop for Process {
         self.end();
         // A test that failed already has its own words, and a folder that is gone has no log any more.
         let log = std::fs::read(&self.log).unwrap_or_default();
-        let line = self.secrets.line_in(&String::from_utf8_lossy(&log));
+        let found = self.secrets.line_in(&String::from_utf8_lossy(&log));
         assert!(
-            line.is_none() || std::thread::panicking(),
-            "a key or a token stands in line {line:?} of the operator's log {}",
+            found.is_none() || std::thread::panicking(),
+            "a secret stands in the operator's log {}, line and kind: {found:?}",
             self.log.display()
         );
     }

@@ -137,14 +137,15 @@ pub struct Comparison {
 }
 
 /// Compares what all control planes left in this folder. A request that was refused counts as asked for in vain only
-/// when no control plane grants its like: tests take rights away.
+/// when no control plane grants it, name and namespace included: tests take rights away.
 ///
 /// # Errors
 /// Where a file can't be read.
 pub fn compare(folder: &Path) -> io::Result<Comparison> {
     let mut used: BTreeMap<Grant, bool> = BTreeMap::new();
     let mut places: BTreeMap<String, bool> = BTreeMap::new();
-    let mut refused: BTreeSet<(String, String, String)> = BTreeSet::new();
+    let mut all_rules: Vec<Rule> = Vec::new();
+    let mut refused: Vec<(AuditEvent, String)> = Vec::new();
     let mut requests = 0;
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -172,7 +173,7 @@ pub fn compare(folder: &Path) -> io::Result<Comparison> {
                 subresource => format!("{}/{subresource}", event.resource),
             };
             if event.code == Some(403) {
-                refused.insert((event.verb, event.group, resource));
+                refused.push((event, resource));
                 continue;
             }
             for rule in rules.iter().filter(|rule| rule.lets(&event, &resource)) {
@@ -180,17 +181,20 @@ pub fn compare(folder: &Path) -> io::Result<Comparison> {
                 places.insert(rule.place.clone(), true);
             }
         }
+        all_rules.extend(rules);
     }
-    let is_granted = |(verb, group, resource): &(String, String, String)| {
-        used.keys().any(|grant| (&grant.verb, &grant.group, &grant.resource) == (verb, group, resource))
-    };
-    let in_vain = refused.iter().filter(|request| !is_granted(request));
+    let in_vain: BTreeSet<String> = refused
+        .iter()
+        .filter(|(event, resource)| !all_rules.iter().any(|rule| rule.lets(event, resource)))
+        .map(|(event, resource)| {
+            let AuditEvent { verb, group, namespace, name, .. } = event;
+            format!("{verb} {resource} {namespace}/{name} (group {group:?})")
+        })
+        .collect();
     Ok(Comparison {
         granted: used.len(),
         requests,
-        refused: in_vain
-            .map(|(verb, group, resource)| format!("{verb} {resource} (group {group:?})"))
-            .collect(),
+        refused: in_vain.into_iter().collect(),
         unused: used
             .iter()
             .filter(|(grant, used)| !**used && !is_passed_on(grant))
@@ -318,9 +322,12 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_and_is_granted_nowhere_is_found() {
-        let lines = [line("get", "secrets", "prod-ca", 403), line("watch", "pods", "", 403)];
-        let found = compared(&lines);
-        assert_eq!(found.refused, [r#"watch pods (group "")"#]);
+        let lines = [("get", "secrets", "prod-ca"), ("get", "secrets", "other"), ("watch", "pods", "")];
+        let found = compared(&lines.map(|(verb, resource, name)| line(verb, resource, name, 403)));
+        assert_eq!(
+            found.refused,
+            [r#"get secrets default/other (group "")"#, r#"watch pods default/ (group "")"#]
+        );
         assert_eq!(found.unused.len(), 3, "two rights, and the role: {:?}", found.unused);
     }
 }

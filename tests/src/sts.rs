@@ -17,12 +17,17 @@ use crate::control_plane::certificates::Authority;
 use crate::control_plane::servers::{SERVICE_ADDRESSES, until};
 use crate::control_plane::supervised::{Entrance, Program};
 use crate::control_plane::{ControlPlane, ControlPlaneError};
+use crate::secrets::Secrets;
 
 /// The AWS account of everybody whose ARN says nothing else.
 pub const ACCOUNT: &str = "123456789012";
 /// The region of all calls.
 pub const REGION: &str = "us-east-1";
 
+/// Where its files lie, below the folder of a control plane.
+const FOLDER: &str = "sts";
+/// The file that is there when the front is ready.
+const READY: &str = "ready.json";
 /// Names that the front's certificate is valid for.
 const NAMES: [&str; 3] = ["sts.amazonaws.com", "sts.us-east-1.amazonaws.com", "iam.amazonaws.com"];
 
@@ -88,6 +93,31 @@ struct Ready {
     identities: BTreeMap<String, Identity>,
 }
 
+impl Ready {
+    /// From the folder of a front.
+    fn read(folder: &Path) -> io::Result<Self> {
+        serde_json::from_slice(&fs::read(folder.join(READY))?).map_err(io::Error::other)
+    }
+}
+
+/// The secret access keys and session tokens of an STS that was started with its files below `folder`; nothing where
+/// there was none.
+pub(crate) fn secrets_below(folder: &Path) -> io::Result<Secrets> {
+    let identities = match Ready::read(&folder.join(FOLDER)) {
+        Ok(ready) => ready.identities,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) => return Err(error),
+    };
+    let variables = identities.into_values().flat_map(|Identity(environment)| environment);
+    let secret = |(name, value): (String, String)| match name.as_str() {
+        "AWS_SECRET_ACCESS_KEY" => Some((value, "a secret access key")),
+        "AWS_SESSION_TOKEN" => Some((value, "a session token")),
+        // The authenticator logs the ids of access keys.
+        _ => None,
+    };
+    Ok(variables.filter_map(secret).collect())
+}
+
 /// A running STS. Dropping it stops it.
 #[derive(Debug)]
 pub struct Sts {
@@ -118,16 +148,14 @@ impl Sts {
     ) -> Result<Self, ControlPlaneError> {
         let python = installed()?;
         let authority = Authority::new("awsiam-test-aws")?;
-        let folder = folder.join("sts");
+        let folder = folder.join(FOLDER);
         write_files(&folder, &authority, accounts)?;
         let mut front = start_front(entrance, address, &python, &folder)?;
-        let ready = folder.join("ready.json");
+        let ready = folder.join(READY);
         let is_ready = async || fs::metadata(&ready).map(drop).map_err(|error| error.to_string());
         until(&mut [&mut front], is_ready).await?;
-        let unreadable = |source| ControlPlaneError::File { action: "read", path: ready.clone(), source };
-        let text = fs::read(&ready).map_err(unreadable)?;
         let Ready { port, identities } =
-            serde_json::from_slice(&text).map_err(|error| unreadable(io::Error::other(error)))?;
+            Ready::read(&folder).map_err(ControlPlaneError::file("read", &ready))?;
         Ok(Self { _front: front, authority, address, port, identities, python })
     }
 

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 const RESTRICTED: &str = "awsiam-restricted";
 
 /// Names of sets of values, and what `--set` takes for each.
-const SETS: [(&str, &[&str]); 8] = [
+const SETS: [(&str, &[&str]); 9] = [
     ("least", &[]),
     ("one cluster", &["localCluster.configs={team}", "localCluster.mode=External"]),
     (
@@ -66,6 +66,7 @@ const SETS: [(&str, &[&str]); 8] = [
             "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
         ],
     ),
+    ("a dashboard", &["metrics.dashboard.enabled=true", "metrics.dashboard.labels.team=platform"]),
     ("a guard", &["guard.enabled=true", "guard.exemptUsers={it's \"me\"}", "guard.exemptGroups={a,b}"]),
 ];
 

@@ -55,6 +55,13 @@ async fn pods_run_reach_the_api_server_and_go_with_the_machine() {
     // By way of kubelet: the API server knows it and may ask it.
     let output = pods.logs("it", &LogParams::default()).await.unwrap();
     assert!(output.contains("v0.7.18"), "{output}");
+    // The same among the logs that are searched for secrets when the machine ends.
+    let holds_it = |log: &PathBuf| std::fs::read_to_string(log).unwrap().contains("v0.7.18");
+    let ended = Instant::now();
+    while !machine.kept_logs().unwrap().iter().any(holds_it) {
+        assert!(ended.elapsed() < DEADLINE, "the pod's log is not kept");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 
     let folder = machine.folder().to_owned();
     assert!(!left_of(&folder).is_empty());

@@ -1,4 +1,5 @@
-//! awsiam's readers against the authenticator's and kubectl's own, over stored texts and thousands of mutations of them.
+//! awsiam's readers against the authenticator's and kubectl's own, over stored texts and thousands of mutations of them, before
+//! and after a merge.
 //!
 //! `AWSIAM_ORACLE_CASES` sets the number of mutations, `AWSIAM_ORACLE_SEED` another row of them. What differs once
 //! belongs into `tests/texts`.
@@ -11,6 +12,9 @@
     reason = "a test may"
 )]
 
+#[path = "../../crates/core/tests/support/mod.rs"]
+mod support;
+
 use std::path::Path;
 use std::{env, fs};
 
@@ -19,6 +23,8 @@ use awsiam_core::reader::{self, Answers, Block, Unreadable};
 use awsiam_core::yaml;
 use awsiam_tests::oracle::{Answer, Manifest, Oracle};
 use serde_json::Value;
+
+use support::Target;
 
 /// Mutations of a run unless told otherwise.
 const CASES: u64 = 6_000;
@@ -50,6 +56,62 @@ fn mutated_texts_are_read_like_the_authenticator_reads_them() {
         let questions: Vec<(List, &str)> =
             mutated.iter().map(|(list, text)| (*list, text.as_str())).collect();
         compare(&questions);
+    }
+}
+
+#[test]
+fn merged_texts_are_read_like_the_authenticator_reads_them() {
+    let stored = stored_texts();
+    let cases = setting("AWSIAM_ORACLE_CASES", CASES) / 2;
+    let seed = setting("AWSIAM_ORACLE_SEED", 0);
+    let mut dice = Dice::new(seed, u64::MAX);
+    let mutated: Vec<String> = (0..cases).map(|case| mutation(&stored, &mut Dice::new(seed, case))).collect();
+    let texts: Vec<String> = stored.into_iter().chain(mutated).collect();
+    for texts in texts.chunks(usize::try_from(BATCH).unwrap()) {
+        let merges: Vec<Merge> = texts
+            .iter()
+            .flat_map(|text| List::ALL.map(|list| (list, text)))
+            .filter_map(|(list, text)| {
+                let byte = u8::try_from(dice.below(256)).unwrap();
+                Merge::of(list, text, byte)
+            })
+            .collect();
+        assert!(merges.len() > texts.len() / 4, "{} of {} texts were changed", merges.len(), texts.len());
+        let after: Vec<(List, &str)> =
+            merges.iter().map(|merge| (merge.list, merge.after.as_str())).collect();
+        compare(&after);
+        let before: Vec<(List, &str)> = merges.iter().map(|merge| (merge.list, merge.before)).collect();
+        for ((merge, before), after) in merges.iter().zip(ask(&before)).zip(ask(&after)) {
+            let mut left = after.entries.iter();
+            let all_there = before.entries.iter().all(|entry| left.any(|other| other == entry));
+            let count = after.entries.len() == before.entries.len() + merge.ours;
+            assert!(all_there && count, "{merge:#?}\nbefore: {before:?}\nafter:  {after:?}");
+        }
+    }
+}
+
+/// A text, and what a pass made of it.
+#[derive(Debug)]
+struct Merge<'t> {
+    list: List,
+    before: &'t str,
+    after: String,
+    /// How many entries of the new text the ledger says are ours.
+    ours: usize,
+}
+
+impl<'t> Merge<'t> {
+    /// None where nothing is written: always where the text can't be read.
+    fn of(list: List, before: &'t str, wishes: u8) -> Option<Self> {
+        let mut target = Target::holding(list, before);
+        target.refs = support::checks::wish(list, wishes);
+        target.apply();
+        let after = target.text(list).to_owned();
+        if after == before {
+            return None;
+        }
+        assert!(reader::read(list, before).is_ok(), "written although it can't be read: {list}: {before:?}");
+        Some(Self { list, before, after, ours: target.owned() })
     }
 }
 

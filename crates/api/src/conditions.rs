@@ -144,6 +144,8 @@ pub mod reasons {
     pub const UNKNOWN_KUBERNETES_VERSION: &str = "UnknownKubernetesVersion";
     /// A taint of the Cluster is none.
     pub const INVALID_TAINT: &str = "InvalidTaint";
+    /// An environment variable of the Cluster is none that the authenticator may have.
+    pub const UNKNOWN_VARIABLE: &str = "UnknownVariable";
     /// The authenticator runs everywhere, with the mappings.
     pub const ROLLED_OUT: &str = "RolledOut";
     /// The same, with an image that waits to be replaced by the catalogue's.

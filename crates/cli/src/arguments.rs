@@ -70,34 +70,32 @@ fn is_plugin(program: &OsString) -> bool {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> ExitCode {
-    let matches = command().get_matches();
-    let done = Arguments::from_arg_matches(&matches).map_err(Error::from).and_then(|arguments| {
-        match &arguments.verb {
-            Verb::Controller(arguments) => Ok(controller::run(arguments)),
-            Verb::Crd(arguments) => crd::run(arguments),
-            Verb::Validate(arguments) => validate::run(arguments),
-            Verb::Render(arguments) => render::run(arguments),
-            Verb::Diff(arguments) => diff::run(arguments),
-            Verb::Upgrade(arguments) => upgrade::run(arguments),
-            Verb::Get(arguments) => get::run(arguments),
-            Verb::Explain(arguments) => explain::run(arguments),
-            Verb::Import(arguments) => import::run(arguments),
-            Verb::History(arguments) => history::run(arguments),
-            Verb::Rollback(arguments) => rollback::run(arguments),
-            Verb::Check(arguments) => check::run(arguments),
-            Verb::Release(arguments) => release::run(arguments),
-            Verb::Export(arguments) => export::run(arguments),
-            Verb::Kubeconfig(arguments) => kubeconfig::run(arguments),
-            Verb::ControlPlane(arguments) => control_plane::run(arguments),
-            Verb::Completions(arguments) => completions::run(arguments),
-            Verb::ProbeMappings(arguments) => Ok(probe_mappings::run(arguments)),
-            Verb::WriteWebhookFile(arguments) => Ok(write_webhook_file::run(arguments)),
-            Verb::Man(arguments) => man::run(arguments),
-        }
+    let arguments = command().try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches));
+    let done = arguments.map_err(Error::from).and_then(|arguments| match &arguments.verb {
+        Verb::Controller(arguments) => Ok(controller::run(arguments)),
+        Verb::Crd(arguments) => crd::run(arguments),
+        Verb::Validate(arguments) => validate::run(arguments),
+        Verb::Render(arguments) => render::run(arguments),
+        Verb::Diff(arguments) => diff::run(arguments),
+        Verb::Upgrade(arguments) => upgrade::run(arguments),
+        Verb::Get(arguments) => get::run(arguments),
+        Verb::Explain(arguments) => explain::run(arguments),
+        Verb::Import(arguments) => import::run(arguments),
+        Verb::History(arguments) => history::run(arguments),
+        Verb::Rollback(arguments) => rollback::run(arguments),
+        Verb::Check(arguments) => check::run(arguments),
+        Verb::Release(arguments) => release::run(arguments),
+        Verb::Export(arguments) => export::run(arguments),
+        Verb::Kubeconfig(arguments) => kubeconfig::run(arguments),
+        Verb::ControlPlane(arguments) => control_plane::run(arguments),
+        Verb::Completions(arguments) => completions::run(arguments),
+        Verb::ProbeMappings(arguments) => Ok(probe_mappings::run(arguments)),
+        Verb::WriteWebhookFile(arguments) => Ok(write_webhook_file::run(arguments)),
+        Verb::Man(arguments) => man::run(arguments),
     });
     match done {
         Ok(code) => code,
-        Err(Error::Usage(error)) => error.exit(),
+        Err(Error::Usage(error)) => usage(&error),
         // Whoever reads our output has seen enough of it.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
@@ -105,4 +103,27 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// Says in one line what is wrong with the command line; help and versions, which come as errors too, are printed as they are.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let is_asked_for =
+        !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if is_asked_for {
+        error.exit();
+    }
+    eprintln!("{}", in_one_line(&error.render().to_string()));
+    ExitCode::from(FAILED)
+}
+
+/// What clap says in paragraphs: what is wrong, tips, how the verb is used, and where the help is.
+fn in_one_line(text: &str) -> String {
+    let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let wrong = text.split("\n\n").map(words).filter(|paragraph| {
+        !paragraph.is_empty() && !["Usage:", "For more"].iter().any(|start| paragraph.starts_with(start))
+    });
+    let wrong = wrong.collect::<Vec<_>>().join("; ");
+    let wrong = wrong.strip_prefix("error: ").unwrap_or(&wrong);
+    format!("awsiam: {wrong} (--help says what there is)")
 }

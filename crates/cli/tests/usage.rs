@@ -104,10 +104,20 @@ fn wrong_words_are_usage_errors() {
         &["controller", "--local-cluster", "here"],
         &["controller", "--resync", "10"],
         &["controller", "--log-format", "xml"],
-        &["render"],
     ] {
-        assert_eq!(awsiam(words).code, 2, "{words:?}");
+        let run = awsiam(words);
+        assert_eq!(run.code, 2, "{words:?}");
+        assert_eq!(run.stdout, "");
+        assert_eq!(run.stderr.lines().count(), 1, "{words:?}: {}", run.stderr);
     }
+    assert_eq!(awsiam(&["render"]).code, 2);
+    let misspelt = awsiam(&["controller", "--local-clustr", "a/b"]).stderr;
+    assert_eq!(
+        misspelt,
+        "awsiam: unexpected argument '--local-clustr' found; tip: a similar argument exists: '--local-cluster' (--help says what there is)\n"
+    );
+    let missing = awsiam(&["validate"]).stderr;
+    assert!(missing.starts_with("awsiam: the following required arguments were not provided: "), "{missing}");
 }
 
 #[test]

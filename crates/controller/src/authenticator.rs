@@ -180,7 +180,7 @@ async fn run(
     let wanted = facts.image.clone();
     let anew = image_change::seen_anew(operator, target, cluster, settings, seen, &wanted, pause).await?;
     let seen = anew.as_ref().unwrap_or(seen);
-    if let Some(said) = conditions::refused(cluster, &id, &facts) {
+    if let Some(said) = conditions::refused(cluster, &id) {
         return Ok(vec![said]);
     }
     let now = operator.now().as_second();

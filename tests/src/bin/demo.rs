@@ -134,6 +134,7 @@ async fn demo() -> Result<(), Anything> {
     if std::env::var("KEEP").is_ok_and(|keep| !keep.is_empty() && keep != "0") {
         println!("\nIt all stays up until you press Ctrl-C. To look around:\n");
         println!("  export KUBECONFIG={}", demo.plane.kubeconfig_path().display());
+        println!("  alias kubectl={}", demo.plane.kubectl()?.get_program().display());
         println!("  kubectl -n kube-system get configmap aws-auth -o yaml");
         tokio::signal::ctrl_c().await?;
     }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::containerd::Containerd;
 use super::holder::{self, Holder, Line, Plot, run};
+use super::pod_logs::PodLogs;
 use super::{MachineError, cgroups, node, requirements, turn};
 use crate::control_plane::programs;
 use crate::control_plane::supervised::{Entrance, Folder, Program};
@@ -65,12 +66,13 @@ cat >>/etc/hosts
 mkdir -p /run/awsiam
 "#;
 
-/// A running cluster. Dropping it removes it.
+/// A running cluster. Dropping it removes it, and fails where a container has logged a secret.
 #[derive(Debug)]
 pub struct KubeadmCluster {
-    // Dropped in this order: the line to the second machine lies in the first.
+    // Dropped in this order: the line to the second machine lies in the first, and logs are searched when both are gone.
     second: KubeadmNode,
     first: KubeadmNode,
+    _pod_logs: PodLogs,
     bin: PathBuf,
     folder: Folder,
     _turn: File,
@@ -110,9 +112,11 @@ impl KubeadmCluster {
         let folder = Folder::temporary_with("awsiam-machine-", &cgroups::roots())
             .map_err(MachineError::file("create", &std::env::temp_dir()))?;
         let (mut first, second) = Self::start_in(&folder, &bin).await.inspect_err(|_| folder.keep())?;
+        let pods = [&first, &second].map(|node| node::pod_logs(node.folder()));
+        let pod_logs = PodLogs::keep(folder.path(), pods.into())?;
         first.run_kubeadm("init", &settings::init(&first, &bin)?).inspect_err(|_| folder.keep())?;
         first.startkube_proxy().inspect_err(|_| folder.keep())?;
-        let cluster = Self { second, first, bin, folder, _turn: turn };
+        let cluster = Self { second, first, _pod_logs: pod_logs, bin, folder, _turn: turn };
         cluster.write_admin_kubeconfig().inspect_err(|_| cluster.folder.keep())?;
         cluster.wait_for_services().await.inspect_err(|_| cluster.folder.keep())?;
         Ok(cluster)

@@ -10,10 +10,11 @@
 )]
 
 mod restored;
+mod told;
 
 use std::time::Duration;
 
-use awsiam_authenticator::certificate::{Authority, Leaf, LeafState, leaf_state};
+use awsiam_authenticator::certificate::{Authority, Leaf, LeafState, leaf_state, sha256};
 use awsiam_controller::Options;
 use awsiam_tests::documents::{RUNBOOK, run};
 use awsiam_tests::process::Process;
@@ -24,6 +25,8 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+
+use restored::backed_up;
 
 const NAME: &str = "aws-iam-authenticator";
 const SERVING: &str = "aws-iam-authenticator-serving";
@@ -405,6 +408,8 @@ async fn an_operator_that_dies_after_any_write_is_followed_by_one_that_finishes(
     cluster(&stage, json!({})).await;
     let connection = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
     let mut writes = 0;
+    // What the first operator leaves that has nothing to go on from.
+    let mut undisturbed = Vec::new();
     loop {
         let folder = stage.plane.folder().join(format!("authenticator-{writes}.log"));
         let after = writes.to_string();
@@ -435,9 +440,26 @@ async fn an_operator_that_dies_after_any_write_is_followed_by_one_that_finishes(
         there::<DaemonSet>(&stage, NAME).await;
         stage.condition("KubeconfigReady", "True", "Written").await;
         stage.condition("AuthenticatorReady", "False", "NoControlPlaneNodes").await;
-        let ca = secret(&stage, "here-aws-iam-authenticator-ca").await;
+        if writes == 0 {
+            // For longer than a resync takes.
+            stage.comes_to_rest(async || tokio::time::sleep(Duration::from_secs(3)).await).await;
+            undisturbed = without_certificates(&stage);
+        }
+        let what = format!("the objects of an undisturbed rollout after {writes} writes");
+        stage
+            .eventually(&what, async || {
+                let objects = without_certificates(&stage);
+                let other = objects.iter().zip(&undisturbed).find(|(now, wanted)| now != wanted);
+                other.map_or(Ok(()), |(now, wanted)| Err(format!("{now:#} and not {wanted:#}")))
+            })
+            .await;
+        // What was masked belongs together.
+        let ca = text(&secret(&stage, "here-aws-iam-authenticator-ca").await, "cert.pem");
         let serving: Secret = there(&stage, SERVING).await;
-        assert_eq!(text(&serving, "ca.crt"), text(&ca, "cert.pem"), "after {writes} writes");
+        assert_eq!(text(&serving, "ca.crt"), ca, "after {writes} writes");
+        assert!(matches!(state_of(&serving, &ca), LeafState::Good { .. }), "after {writes} writes");
+        let config_map: ConfigMap = there(&stage, NAME).await;
+        assert_eq!(config_map.annotations()["awsiam-operator.dev/ca-sha256"], sha256(&ca));
         operator.stop().await;
         clear(&stage).await;
         let none = json!({"status": {"conditions": []}});
@@ -447,6 +469,43 @@ async fn an_operator_that_dies_after_any_write_is_followed_by_one_that_finishes(
         assert!(writes < 40, "it never finishes");
     }
     assert!(writes >= 8, "only {writes} writes were cut off");
+}
+
+/// Everything that the rollout makes, without what is another one each time: keys, certificates, their hashes, and how often
+/// an object was written.
+fn without_certificates(stage: &Stage) -> Vec<Value> {
+    let (applied, serving) = ("awsiam-operator.dev/applied-sha256", "awsiam-operator.dev/serving-sha256");
+    let differ: [(&str, &[&str]); 3] = [
+        ("ConfigMap", &["awsiam-operator.dev/ca-sha256", applied]),
+        ("DaemonSet", &[serving, applied, "deprecated.daemonset.template.generation"]),
+        ("Secret", &["cert.pem", "key.pem", "tls.crt", "tls.key", "ca.crt"]),
+    ];
+    let kinds = ["serviceaccount", "role", "rolebinding", "configmap", "daemonset"];
+    let by_name: Vec<String> = kinds.iter().map(|kind| format!("{kind}/{NAME}")).collect();
+    let secret = format!("secret/{SERVING}");
+    let names: Vec<&str> = by_name.iter().chain([&secret]).map(String::as_str).collect();
+    let mut objects = backed_up(stage, "kube-system", &names);
+    let own = ["secret/here-aws-iam-authenticator-ca", "secret/here-aws-iam-kubeconfig"];
+    objects.extend(backed_up(stage, &stage.namespace, &own));
+    for object in &mut objects {
+        if let Some((_, keys)) = differ.iter().find(|(kind, _)| object["kind"] == *kind) {
+            mask(object, keys);
+        }
+    }
+    objects
+}
+
+/// Takes out what stands under these keys, however deep.
+fn mask(value: &mut Value, keys: &[&str]) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if keys.contains(&key.as_str()) { *value = json!("masked") } else { mask(value, keys) }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| mask(item, keys)),
+        _ => {}
+    }
 }
 
 /// Unix time.

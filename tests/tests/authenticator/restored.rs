@@ -27,7 +27,7 @@ fn kubectl(stage: &Stage, words: &[&str]) -> String {
 }
 
 /// What a backup tool takes down of these objects: neither what the API server gives them nor their status.
-fn backed_up(stage: &Stage, namespace: &str, names: &[&str]) -> Vec<Value> {
+pub(super) fn backed_up(stage: &Stage, namespace: &str, names: &[&str]) -> Vec<Value> {
     let words = [&["-n", namespace, "get", "-o", "json", "--show-managed-fields=false"], names].concat();
     let list: Value = serde_json::from_str(&kubectl(stage, &words)).unwrap();
     let mut items = list["items"].as_array().unwrap().clone();

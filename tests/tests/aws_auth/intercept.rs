@@ -131,3 +131,24 @@ impl Barrier {
         self.lifted.close();
     }
 }
+
+/// The operator's connection, on which requests that `is_held` wait until the barrier is lifted.
+pub(crate) async fn behind_barrier(
+    stage: &Stage,
+    is_held: impl Fn(&Asked) -> bool + Send + Sync + 'static,
+) -> (Client, Barrier) {
+    let barrier = Barrier::new();
+    let hook = {
+        let barrier = barrier.clone();
+        move |asked: Asked| -> BoxFuture<'static, Option<StatusCode>> {
+            let barrier = is_held(&asked).then(|| barrier.clone());
+            Box::pin(async move {
+                if let Some(barrier) = barrier {
+                    barrier.hold().await;
+                }
+                None
+            })
+        }
+    };
+    (client(stage, hook).await, barrier)
+}

@@ -192,21 +192,8 @@ async fn an_operator_that_waits_for_the_awsiamconfigs_stops_at_once() {
     let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
     let delete = json!({"identityProviderRefs": refs, "iamAuthenticator": {"deletionPolicy": "Delete"}});
     stage.cluster_spec(delete).await;
-    let barrier = Barrier::new();
-    let client = intercept::client(&stage, {
-        let barrier = barrier.clone();
-        move |asked| {
-            let barrier = barrier.clone();
-            async move {
-                if asked.is_list_of("awsiamconfigs") {
-                    barrier.hold().await;
-                }
-                None
-            }
-            .boxed()
-        }
-    })
-    .await;
+    let (client, barrier) =
+        intercept::behind_barrier(&stage, |asked| asked.is_list_of("awsiamconfigs")).await;
     let operator = Running::start_with(client, stage.options());
     barrier.holds(&stage).await;
     // The last thing that a pass does before it needs them.

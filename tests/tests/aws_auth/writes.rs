@@ -235,3 +235,17 @@ async fn annotations_that_would_not_fit_are_refused_with_a_condition() {
     stage.text_becomes("mapRoles", &role("Dev", "dev", &[])).await;
     operator.stop().await;
 }
+
+#[tokio::test]
+async fn a_write_in_flight_is_finished_before_the_operator_ends() {
+    let stage = Stage::set().await;
+    stage.make_aws_auth(&[("mapRoles", &node_entry())]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    stage.cluster(&["team"]).await;
+    let (client, barrier) = intercept::behind_barrier(&stage, Asked::is_put).await;
+    let operator = Running::start_with(client, stage.options());
+    barrier.holds(&stage).await;
+    // It is told to stop first.
+    tokio::join!(biased; operator.stop(), async { barrier.lift() });
+    assert_eq!(stage.text("mapRoles").await, format!("{}{}", node_entry(), role("Dev", "dev", &[])));
+}

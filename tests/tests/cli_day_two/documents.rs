@@ -14,10 +14,14 @@ use crate::history::{listed, served};
 use crate::release::in_effect;
 
 /// Where the blocks of commands below a heading are run, and how many there are. `docs/walkthrough.md` is run as a whole.
-const RUN: [(&str, &str, usize, &str); 18] = [
+const RUN: [(&str, &str, usize, &str); 22] = [
     ("README.md", "awsiam", 1, "Makefile"),
     // The image's block is not run: there is no docker here. `make check-image` builds the Dockerfile.
     ("README.md", "Quick start", 3, "tests/tests/quick_start.rs"),
+    ("README.md", "Log in", 3, "tests/tests/walkthrough.rs"),
+    ("README.md", "Upgrade", 1, "tests/tests/quick_start.rs"),
+    ("README.md", "Uninstall", 1, "tests/tests/quick_start.rs"),
+    ("examples/README.md", "Examples", 1, "tests/tests/quick_start.rs"),
     ("charts/awsiam-operator/README.md", "awsiam-operator", 1, "tests/tests/quick_start.rs"),
     ("docs/aws-auth.md", "9. History", 1, "tests/tests/cli_day_two/documents.rs"),
     ("docs/aws-auth.md", "10. The last administrator stays", 1, "tests/tests/cli_day_two/documents.rs"),
@@ -40,7 +44,7 @@ const RUN: [(&str, &str, usize, &str); 18] = [
 fn the_commands_of_every_document_are_run_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut found: Vec<(String, String)> = Vec::new();
-    for folder in ["", "docs", "docs/adr", "docs/schema", "charts/awsiam-operator"] {
+    for folder in ["", "docs", "docs/adr", "docs/schema", "charts/awsiam-operator", "examples"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {

@@ -1,5 +1,6 @@
 //! A Prometheus of the operating system, on a free port of loopback, until it goes out of scope.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,11 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
     if found.is_none() {
-        println!("SKIPPED: there is no {name}; install Debian's package prometheus");
+        // Not by a macro: the output of those is only shown when the test fails. Nothing can be done about a failure.
+        let _ = writeln!(
+            std::io::stderr().lock(),
+            "SKIPPED in metrics: there is no {name}; install Debian's package prometheus"
+        );
     }
     found
 }

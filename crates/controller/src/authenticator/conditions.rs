@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use awsiam_api::Cluster;
 use awsiam_api::conditions::{API_SERVER_CONFIGURED, AUTHENTICATOR_READY, KUBECONFIG_READY, Status, reasons};
-use awsiam_authenticator::facts::Facts;
+use awsiam_api::{Cluster, Reason, validate_cluster};
 use awsiam_authenticator::image::ImageError;
 use awsiam_authenticator::kubeadm_control_plane::MOUNT_PATH;
 use awsiam_authenticator::names::ca_secret;
@@ -90,8 +89,8 @@ pub(super) fn image(error: &ImageError) -> Said {
     no(AUTHENTICATOR_READY, reason, error.to_string())
 }
 
-/// What a Cluster asks for and does not get.
-pub(super) fn refused(cluster: &Cluster, id: &str, facts: &Facts) -> Option<Said> {
+/// What a Cluster asks for and does not get. The CRD's own rules are among it: that CRD may be somebody else's and lack them.
+pub(super) fn refused(cluster: &Cluster, id: &str) -> Option<Said> {
     let block = cluster.spec.authenticator();
     if let Some(asked) = block.cluster_id.as_deref().filter(|asked| *asked != id) {
         return Some(no(
@@ -102,7 +101,11 @@ pub(super) fn refused(cluster: &Cluster, id: &str, facts: &Facts) -> Option<Said
             ),
         ));
     }
-    let wrong = facts.taints.iter().position(|taint| {
+    let mut findings = validate_cluster(&cluster.spec).into_iter();
+    if let Some(variable) = findings.find(|finding| finding.reason == Reason::UnknownVariable) {
+        return Some(no(AUTHENTICATOR_READY, reasons::UNKNOWN_VARIABLE, variable.to_string()));
+    }
+    let wrong = cluster.spec.taints().iter().position(|taint| {
         taint.key.is_empty()
             || !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&taint.effect.as_str())
     });

@@ -55,7 +55,7 @@ pub fn merges(bytes: &[u8]) {
 }
 
 /// Six mappings, each there or not, in four variants: some meet what stands in the stored texts.
-fn wish(list: List, byte: u8) -> Refs {
+pub fn wish(list: List, byte: u8) -> Refs {
     let variant = usize::from(byte >> 6);
     let mappings = (0..6usize).filter(|bit| byte & (1 << bit) != 0).map(|bit| {
         let arn = match list {

@@ -1,0 +1,79 @@
+//! What is told of a CA that ends soon, and of a variable that somebody else's CRD let through.
+
+use awsiam_api::crds_yaml;
+use awsiam_controller::Options;
+use awsiam_tests::stage::{CLUSTER, apply};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::{DAY, NAME, begin, cluster, options, rolled_out, say_rolled_out, set, there};
+
+#[tokio::test]
+async fn a_ca_within_thirty_days_of_its_end_is_told() {
+    let stage = set().await;
+    let operator = begin(&stage).await;
+    rolled_out(&stage).await;
+    stage.condition("AuthenticatorReady", "True", "RolledOut").await;
+    operator.stop().await;
+
+    // A new CA has ten years. With 40 days left the serving certificate is renewed for as long, and the pods with it.
+    let late = |days_left: i64| Options { clock_ahead: (10 * 365 - days_left) * DAY, ..options(&stage) };
+    let generation = async || there::<DaemonSet>(&stage, NAME).await.metadata.generation;
+    let before = generation().await;
+    let operator = stage.operator_with(late(40)).await;
+    stage
+        .eventually(
+            "a rollout",
+            async || {
+                if generation().await == before { Err("none".to_owned()) } else { Ok(()) }
+            },
+        )
+        .await;
+    say_rolled_out(&stage).await;
+    stage.condition("AuthenticatorReady", "True", "RolledOut").await;
+    operator.stop().await;
+
+    let operator = stage.operator_with(late(20)).await;
+    let message = stage.condition("AuthenticatorReady", "False", "CertificateExpiring").await;
+    assert!(message.starts_with("the authenticator's CA ends on 20"), "{message}");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_variable_that_another_crd_let_through_reaches_no_pod() {
+    let stage = set().await;
+    let crds: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
+    let rule = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/iamAuthenticator/properties/env\
+                /items/properties/name/x-kubernetes-validations";
+    let without: Patch<()> =
+        Patch::Json(serde_json::from_value(json!([{"op": "remove", "path": rule}])).unwrap());
+    let name = "clusters.anywhere.eks.amazonaws.com";
+    crds.patch(name, &PatchParams::default(), &without).await.unwrap();
+    let operator = begin(&stage).await;
+    there::<DaemonSet>(&stage, NAME).await;
+    let proxy = json!({"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"});
+    let hostile = json!({"name": "AWS_ENDPOINT_URL", "value": "https://sts.example.com"});
+    stage
+        .eventually("a CRD without the rule", async || {
+            let spec = json!({"spec": {"iamAuthenticator": {"env": [proxy.clone(), hostile.clone()]}}});
+            let (clusters, params) = (stage.clusters(), PatchParams::default());
+            let patched = clusters.patch(CLUSTER, &params, &Patch::Merge(&spec)).await;
+            patched.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+    let message = stage.condition("AuthenticatorReady", "False", "UnknownVariable").await;
+    assert!(
+        message.starts_with("spec.iamAuthenticator.env[1].name: \"AWS_ENDPOINT_URL\" is not taken over"),
+        "{message}"
+    );
+    let pods = serde_json::to_string(&there::<DaemonSet>(&stage, NAME).await.spec).unwrap();
+    assert!(!pods.contains("AWS_ENDPOINT_URL") && !pods.contains("proxy.example.com"), "{pods}");
+
+    cluster(&stage, json!({"env": [proxy]})).await;
+    stage.condition("AuthenticatorReady", "False", "NoControlPlaneNodes").await;
+    operator.stop().await;
+    apply(stage.plane, &crds_yaml()).unwrap();
+}
