@@ -8,20 +8,25 @@
     reason = "a test may"
 )]
 
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use awsiam_tests::control_plane::{ControlPlane, shared};
 use awsiam_tests::process::{ALLOCATOR, binary};
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, apply};
+use awsiam_tests::site::printed;
+use awsiam_tests::stage::{CLUSTER, DEADLINE, OPERATOR_NAMESPACE, Stage, apply};
+use kube::Api;
+use kube::runtime::wait::await_condition;
+use kube::runtime::wait::conditions::is_crd_established;
 use serde_json::{Value, json};
 
 /// Where pods are as narrow as Kubernetes asks for.
 const RESTRICTED: &str = "awsiam-restricted";
 
 /// Names of sets of values, and what `--set` takes for each.
-const SETS: [(&str, &[&str]); 9] = [
+const SETS: [(&str, &[&str]); 10] = [
     ("least", &[]),
     ("one cluster", &["localCluster.configs={team}", "localCluster.mode=External"]),
     (
@@ -67,6 +72,16 @@ const SETS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("a dashboard", &["metrics.dashboard.enabled=true", "metrics.dashboard.labels.team=platform"]),
+    (
+        "monitors and alerts",
+        &[
+            "metrics.serviceMonitor.enabled=true",
+            "metrics.serviceMonitor.interval=15s",
+            "metrics.podMonitor.enabled=true",
+            "metrics.prometheusRule.enabled=true",
+            "metrics.prometheusRule.labels.release=prometheus",
+        ],
+    ),
     ("a guard", &["guard.enabled=true", "guard.exemptUsers={it's \"me\"}", "guard.exemptGroups={a,b}"]),
 ];
 
@@ -110,6 +125,20 @@ fn make_namespaces(plane: &ControlPlane) {
     apply(plane, &as_text(&objects)).unwrap();
 }
 
+/// The kinds of Prometheus's operator that the chart makes objects of, as its own CRDs have them.
+async fn install_monitoring(plane: &ControlPlane) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus-operator/crds");
+    let folder = printed(&mut Command::new(script)).unwrap();
+    for plural in ["servicemonitors", "podmonitors", "prometheusrules"] {
+        let file = Path::new(folder.trim()).join(format!("monitoring.coreos.com_{plural}.yaml"));
+        apply(plane, &fs::read_to_string(file).unwrap()).unwrap();
+        let crds = Api::all(plane.client());
+        let name = format!("{plural}.monitoring.coreos.com");
+        let wait = await_condition(crds, &name, is_crd_established());
+        tokio::time::timeout(DEADLINE, wait).await.unwrap().unwrap();
+    }
+}
+
 /// The pod that a Deployment makes.
 fn pod_of(deployment: &Value) -> Value {
     let mut pod = deployment["spec"]["template"].clone();
@@ -134,6 +163,7 @@ async fn memory_is_measured_with_what_the_chart_tells_the_allocator() {
 async fn every_object_is_taken_and_every_pod_is_admitted_where_restricted_is_enforced() {
     let plane = shared().await;
     make_namespaces(plane);
+    install_monitoring(plane).await;
     for (set, values) in SETS {
         let objects = rendered(plane, "awsiam", RESTRICTED, values);
         let accounts: Vec<Value> =
