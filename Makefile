@@ -61,7 +61,7 @@ test: sts control-plane programs ## test every promise about aws-auth on a real 
 ##@ What CI blocks on
 
 .PHONY: check
-check: prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image sbom demo test-all test-kubeadm ## everything that CI blocks on
+check: test-prerequisites prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image sbom demo test-all test-kubeadm ## everything that CI blocks on
 	$(call say,all checks passed)
 
 .PHONY: check-fmt
@@ -120,7 +120,7 @@ check-no-leftovers: ## nothing is left of earlier tests: processes, mounts, netw
 	scripts/check-no-leftovers
 
 .PHONY: check-clean
-check-clean: prerequisites ## `make check` in a fresh clone with empty caches
+check-clean: test-prerequisites ## `make check` in a fresh clone with empty caches
 	scripts/check-clean
 
 ##@ More tests
@@ -128,6 +128,7 @@ check-clean: prerequisites ## `make check` in a fresh clone with empty caches
 .PHONY: control-plane
 control-plane: prerequisites ## build etcd, kube-apiserver, kubelet and the other test programs (cached)
 	@tests/control-plane/build >/dev/null
+	@tests/prometheus-operator/crds >/dev/null
 
 .PHONY: sts
 sts: test-prerequisites ## install moto and the AWS CLI, which play AWS in the tests, and cfn-lint (cached)

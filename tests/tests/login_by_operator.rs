@@ -111,10 +111,15 @@ async fn from_nothing_to_a_login_and_back_to_nothing() {
     ]);
     let removed = Instant::now();
     let alice = sts.identity("alice");
-    while machine.whoami(&sts, &users.authenticator, alice).is_ok() {
-        assert!(removed.elapsed() < Duration::from_secs(3 + 5), "alice still gets in");
+    let refusal = loop {
+        let asked = removed.elapsed();
+        match machine.whoami(&sts, &users.authenticator, alice) {
+            Err(refusal) => break refusal,
+            Ok(_) => assert!(asked < Duration::from_secs(3 + 5), "alice still gets in"),
+        }
         std::thread::sleep(Duration::from_millis(200));
-    }
+    };
+    assert!(refusal.contains("Unauthorized"), "{refusal}");
     told(&format!(
         "a mapping that is taken away no longer logs in, {:.1} s later",
         removed.elapsed().as_secs_f64()

@@ -28,4 +28,4 @@ pub use finding::{Finding, Reason, Severity};
 pub use iam_config::{AWSIamConfig, AWSIamConfigSpec, AWSIamConfigStatus, MapRole, MapUser};
 pub use identity_mapping::{IAMIdentityMapping, IAMIdentityMappingSpec, IAMIdentityMappingStatus};
 pub use resolve::{ConfigLookup, FoundConfig, Judged, Resolution, Settings, resolve};
-pub use validate::{validate, validate_cluster, validate_update};
+pub use validate::{PROXY_VARIABLES, validate, validate_cluster, validate_update};

@@ -21,8 +21,8 @@ const MAX_ARN: usize = 680;
 const MAX_USERNAME: usize = 1024;
 /// Most groups of a row, and most characters of a group.
 const MAX_GROUPS: (usize, usize) = (256, 512);
-/// What `env` may hold.
-const PROXY_VARIABLES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
+/// The variables that `spec.iamAuthenticator.env` may hold.
+pub const PROXY_VARIABLES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 
 /// Everything that is wrong with an AWSIamConfig, in the order in which it is written.
 #[must_use]

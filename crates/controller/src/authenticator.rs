@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use awsiam_api::authenticator::{ProxyVariable, Resources};
 use awsiam_api::resolve::Settings;
-use awsiam_api::{AuthenticatorMode, Cluster, TargetKind};
+use awsiam_api::{AuthenticatorMode, Cluster, PROXY_VARIABLES, TargetKind};
 use awsiam_authenticator::facts::Facts;
 use awsiam_authenticator::image::{ImageError, ImagePolicy, choose};
 use awsiam_authenticator::objects::{Objects, default_resources, objects};
@@ -233,6 +233,7 @@ async fn run(
     let secret = seen.kubeconfig.as_deref();
     let kubeconfig = kubeconfig::keep(operator, target, cluster, &id, &settings.region, secret, pause).await;
     said.push(kubeconfig.unwrap_or_else(|error| conditions::kubeconfig_failed(&error)));
+    conditions::unknown_variable(&mut said, cluster);
     Ok(said)
 }
 
@@ -307,7 +308,7 @@ pub fn facts(
         image: choose(block.image.as_deref(), version, images)?,
         probe_image,
         resources: block.resources.as_ref().map_or_else(default_resources, Resources::to_requirements),
-        env: block.env.iter().map(variable).collect(),
+        env: block.env.iter().filter(|v| PROXY_VARIABLES.contains(&v.name.as_str())).map(variable).collect(),
         taints: cluster.spec.taints().to_vec(),
     })
 }

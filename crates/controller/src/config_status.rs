@@ -5,6 +5,7 @@ mod concerned;
 mod statuses;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use awsiam_api::cluster_status::ConfigStateName;
 use awsiam_api::conditions::{self, Status, reasons, set_condition};
@@ -72,8 +73,8 @@ async fn look(guard: &DeserializeGuard<AWSIamConfig>, operator: &Operator) -> Re
     if operator.gate.lacking().is_some() {
         return Ok(operator.later());
     }
-    if !operator.clusters_listed().await {
-        return Ok(Next::OnChange);
+    if !operator.clusters_listed(config).await {
+        return Ok(Next::After(Duration::ZERO));
     }
     if let Some(wait) = operator.config_statuses.just_looked(config) {
         return Ok(Next::After(wait));

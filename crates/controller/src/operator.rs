@@ -104,22 +104,30 @@ impl Operator {
         Timestamp::now().saturating_add(ahead).unwrap_or_else(|_| Timestamp::now())
     }
 
-    /// Waits until all AWSIamConfigs are known: before that a reference looks as if it did not resolve. False when the
-    /// operator stops before.
-    pub(crate) async fn configs_listed(&self) -> bool {
-        self.listed(&self.configs_listed).await
+    /// Waits until all AWSIamConfigs are known: before that a reference looks as if it did not resolve. False when `cluster`
+    /// is not as it was any more by then, or the operator stops: then a pass over it has to begin anew.
+    pub(crate) async fn configs_listed(&self, cluster: &Cluster) -> bool {
+        self.listed(&self.configs_listed, &self.clusters, cluster).await
     }
 
-    /// Waits until all Clusters are known: before that an AWSIamConfig looks as if none referred to it. False when the
-    /// operator stops before.
-    pub(crate) async fn clusters_listed(&self) -> bool {
-        self.listed(&self.clusters_listed).await
+    /// Waits until all Clusters are known: before that an AWSIamConfig looks as if none referred to it. False as above.
+    pub(crate) async fn clusters_listed(&self, config: &AWSIamConfig) -> bool {
+        self.listed(&self.clusters_listed, &self.configs, config).await
     }
 
-    async fn listed(&self, all: &watch::Sender<bool>) -> bool {
+    async fn listed<K>(&self, all: &watch::Sender<bool>, store: &Store<Guard<K>>, object: &K) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
         let mut all = all.subscribe();
+        if *all.borrow() {
+            return true;
+        }
         // The sender lives in `self`, so waiting does not fail.
-        self.stop.run_until_cancelled(all.wait_for(|listed| *listed)).await.is_some_and(|all| all.is_ok())
+        let waited = self.stop.run_until_cancelled(all.wait_for(|listed| *listed)).await.map(drop);
+        let object_ref = ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default());
+        let now = store.get(&object_ref);
+        waited.is_some() && now.is_some_and(|now| now.resource_version() == object.resource_version())
     }
 
     /// At the next resync, a little earlier or later so that not all come at once.

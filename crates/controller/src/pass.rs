@@ -138,8 +138,8 @@ async fn on_target(
     if !finalizer_in_order(operator, cluster, pause).await? {
         return Ok(operator.later());
     }
-    if !operator.configs_listed().await {
-        return Ok(Next::OnChange);
+    if !operator.configs_listed(cluster).await {
+        return Ok(Next::After(Duration::ZERO));
     }
     let mut carried_out = carry_out(operator, target, cluster, seen, pause).await?;
     let said = Box::pin(authenticator::carry_out(operator, target, cluster, &carried_out.report)).await;

@@ -77,8 +77,9 @@ struct Program {
 }
 
 impl Program {
+    /// Whether it is one of these programs of the tests package: another one may have tests of the same name.
     fn is_one_of(&self, names: &[&str]) -> bool {
-        names.contains(&self.name.as_str())
+        self.folder.ends_with("tests") && names.contains(&self.name.as_str())
     }
 }
 
@@ -90,7 +91,13 @@ struct Ended {
 
 impl Ended {
     fn passed(&self) -> bool {
-        self.output.as_ref().is_ok_and(|output| output.status.success())
+        self.output.as_ref().is_ok_and(|output| output.status.success()) && !self.is_empty()
+    }
+
+    /// Whether the part of it that was to run is not there, which it takes for a success.
+    fn is_empty(&self) -> bool {
+        let printed = self.output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout));
+        self.program.only.is_some() && printed.is_ok_and(|text| text.contains("running 0 tests"))
     }
 
     fn print(&self) {
@@ -101,6 +108,9 @@ impl Ended {
                 eprint!("{}", String::from_utf8_lossy(&output.stderr));
             }
             Err(error) => eprintln!("can't run {}: {error}", self.program.executable.display()),
+        }
+        if self.is_empty() {
+            eprintln!("no test of it is called {}", self.program.only.unwrap_or_default());
         }
     }
 }
@@ -119,13 +129,14 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         .chain(&LONG)
         .chain(&ON_THE_MACHINE)
         .chain(&ALONE);
-    if let Some(gone) = named.copied().find(|name| !programs.iter().any(|program| program.name == *name)) {
+    if let Some(gone) = named.copied().find(|name| !programs.iter().any(|program| program.is_one_of(&[name])))
+    {
         return Err(format!("there is no test program {gone}, which suite.rs names").into());
     }
     if !all {
         programs.retain(|program| !program.is_one_of(&REST));
         for program in &mut programs {
-            program.only = IN_PART.iter().find(|(name, _)| *name == program.name).map(|(_, part)| *part);
+            program.only = IN_PART.iter().find(|(name, _)| program.is_one_of(&[name])).map(|(_, part)| *part);
         }
     }
     let (alone, mut waiting): (Vec<_>, Vec<_>) =

@@ -80,6 +80,7 @@ impl Drop for PodLogs {
         // A test that failed already has its own words.
         if !thread::panicking() {
             let bad = ended.and_then(|()| self.bad());
+            assert!(bad.is_ok(), "logs of containers could not be kept and searched: {bad:?}");
             assert!(bad.as_ref().is_ok_and(Vec::is_empty), "secrets stand in logs of containers: {bad:#?}");
         }
     }
@@ -89,13 +90,14 @@ fn kept_in(folder: &Path) -> PathBuf {
     folder.join("container-logs")
 }
 
-/// Goes on until it is over, and looks once more then.
+/// Goes on until it is over, and looks once more then. What went wrong first is told at the end.
 fn keep_until(is_over: &AtomicBool, pods: &[PathBuf], kept: &Path) -> io::Result<()> {
+    let mut so_far = Ok(());
     loop {
         let is_last = is_over.load(Ordering::Relaxed);
-        pods.iter().try_for_each(|pods| keep_all(pods, kept))?;
+        so_far = so_far.and(pods.iter().try_for_each(|pods| keep_all(pods, kept)));
         if is_last {
-            return Ok(());
+            return so_far;
         }
         thread::park_timeout(POLL);
     }

@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::{DAY, NAME, begin, cluster, options, rolled_out, say_rolled_out, set, there};
+use super::{DAY, NAME, begin, cluster, in_kube_system, options, rolled_out, say_rolled_out, set, there};
 
 #[tokio::test]
 async fn a_ca_within_thirty_days_of_its_end_is_told() {
@@ -23,6 +23,8 @@ async fn a_ca_within_thirty_days_of_its_end_is_told() {
     let late = |days_left: i64| Options { clock_ahead: (10 * 365 - days_left) * DAY, ..options(&stage) };
     let generation = async || there::<DaemonSet>(&stage, NAME).await.metadata.generation;
     let before = generation().await;
+    let none = json!({"status": {"conditions": []}});
+    stage.clusters().patch_status(CLUSTER, &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
     let operator = stage.operator_with(late(40)).await;
     stage
         .eventually(
@@ -69,8 +71,27 @@ async fn a_variable_that_another_crd_let_through_reaches_no_pod() {
         message.starts_with("spec.iamAuthenticator.env[1].name: \"AWS_ENDPOINT_URL\" is not taken over"),
         "{message}"
     );
-    let pods = serde_json::to_string(&there::<DaemonSet>(&stage, NAME).await.spec).unwrap();
-    assert!(!pods.contains("AWS_ENDPOINT_URL") && !pods.contains("proxy.example.com"), "{pods}");
+    // One of the two is taken over, and a pod that already has the other loses it.
+    let taken = async || {
+        let pods = serde_json::to_string(&there::<DaemonSet>(&stage, NAME).await.spec).unwrap();
+        let is_right = pods.contains("proxy.example.com") && !pods.contains("AWS_ENDPOINT_URL");
+        if is_right { Ok(()) } else { Err(pods) }
+    };
+    stage.eventually("pods with the proxy alone", taken).await;
+    // As an operator left it that took every variable.
+    let mut earlier = serde_json::to_value(there::<DaemonSet>(&stage, NAME).await).unwrap();
+    let metadata = json!({"name": NAME, "annotations": earlier["metadata"]["annotations"],
+        "labels": earlier["metadata"]["labels"]});
+    earlier["metadata"] = metadata;
+    earlier["metadata"]["annotations"]["awsiam-operator.dev/applied-sha256"] = json!("earlier");
+    earlier["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap().push(hostile);
+    earlier["apiVersion"] = json!("apps/v1");
+    earlier["kind"] = json!("DaemonSet");
+    earlier.as_object_mut().unwrap().remove("status");
+    let daemon_sets = in_kube_system::<DaemonSet>(&stage);
+    let as_operator = PatchParams::apply("awsiam-operator").force();
+    daemon_sets.patch(NAME, &as_operator, &Patch::Apply(&earlier)).await.unwrap();
+    stage.eventually("pods with the proxy alone again", taken).await;
 
     cluster(&stage, json!({"env": [proxy]})).await;
     stage.condition("AuthenticatorReady", "False", "NoControlPlaneNodes").await;

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use http::StatusCode;
 use serde_json::json;
 
-use crate::intercept::{self, Barrier, Counter};
+use crate::intercept::{self, Asked, Barrier, Counter};
 use crate::{OPERATOR, finding, foreign, looked_at, make, recorded, role, set_roles, user_arn};
 
 const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/A\n  username: a: b\n";
@@ -206,4 +206,36 @@ async fn an_operator_that_waits_for_the_awsiamconfigs_stops_at_once() {
     // Passes that do not end are given up after 4 s.
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert_eq!(stage.aws_auth().await.unwrap().metadata.resource_version, before.metadata.resource_version);
+}
+
+#[tokio::test]
+async fn what_changes_while_the_awsiamconfigs_are_waited_for_counts() {
+    let stage = Stage::set().await;
+    let before = stage.make_aws_auth(&[("mapRoles", &foreign("Other", "other"))]).await;
+    stage.config("team", &[("Dev", "dev", &[])]).await;
+    // With this policy a pass sets a finalizer before it needs them, so that the test sees it come so far.
+    let spec = |suspend: bool| {
+        let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
+        json!({"identityProviderRefs": refs, "iamAuthenticator": {"deletionPolicy": "Delete", "suspend": suspend}})
+    };
+    stage.cluster_spec(spec(false)).await;
+    let list = |asked: &Asked| asked.is_list_of("awsiamconfigs");
+    let (client, barrier) = intercept::behind_barrier(&stage, list).await;
+    let operator = Running::start_with(client, stage.options());
+    let finalizers = async || stage.clusters().get(CLUSTER).await.unwrap().metadata.finalizers;
+    stage
+        .eventually("a pass", async || finalizers().await.map(drop).ok_or_else(|| "no finalizer".to_owned()))
+        .await;
+    stage.cluster_spec(spec(true)).await;
+    // Told of one that came later, the operator knows of the change.
+    stage.cluster_object("other", json!({}), json!({"identityProviderRefs": []})).await;
+    stage
+        .eventually("a status of the other one", async || {
+            stage.clusters().get("other").await.unwrap().status.map(drop).ok_or_else(|| "none".to_owned())
+        })
+        .await;
+    barrier.lift();
+    stage.condition("AwsAuthSynced", "False", "Suspended").await;
+    assert_eq!(stage.aws_auth().await.unwrap().metadata.resource_version, before.metadata.resource_version);
+    operator.stop().await;
 }

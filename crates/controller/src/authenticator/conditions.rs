@@ -89,7 +89,7 @@ pub(super) fn image(error: &ImageError) -> Said {
     no(AUTHENTICATOR_READY, reason, error.to_string())
 }
 
-/// What a Cluster asks for and does not get. The CRD's own rules are among it: that CRD may be somebody else's and lack them.
+/// What a Cluster asks for and does not get.
 pub(super) fn refused(cluster: &Cluster, id: &str) -> Option<Said> {
     let block = cluster.spec.authenticator();
     if let Some(asked) = block.cluster_id.as_deref().filter(|asked| *asked != id) {
@@ -100,10 +100,6 @@ pub(super) fn refused(cluster: &Cluster, id: &str) -> Option<Said> {
                 "spec.iamAuthenticator.clusterID is {asked:?} and this cluster has the id {id:?}, which every kubeconfig that was handed out carries; take the field out (it is for mode External)"
             ),
         ));
-    }
-    let mut findings = validate_cluster(&cluster.spec).into_iter();
-    if let Some(variable) = findings.find(|finding| finding.reason == Reason::UnknownVariable) {
-        return Some(no(AUTHENTICATOR_READY, reasons::UNKNOWN_VARIABLE, variable.to_string()));
     }
     let wrong = cluster.spec.taints().iter().position(|taint| {
         taint.key.is_empty()
@@ -133,6 +129,16 @@ pub(super) fn foreign(objects: &[String]) -> Said {
 pub(super) fn unasked_nodes(said: &mut Vec<Said>, message: String) {
     said.retain(|said| said.part != AUTHENTICATOR_READY);
     said.push(no(AUTHENTICATOR_READY, reasons::UNASKED_NODES, message));
+}
+
+/// A variable that no pod gets: the CRD refuses it, but that CRD may be somebody else's. Otherwise the authenticator is kept up;
+/// whatever else is said of it makes way.
+pub(super) fn unknown_variable(said: &mut Vec<Said>, cluster: &Cluster) {
+    let mut findings = validate_cluster(&cluster.spec).into_iter();
+    if let Some(variable) = findings.find(|finding| finding.reason == Reason::UnknownVariable) {
+        said.retain(|said| said.part != AUTHENTICATOR_READY);
+        said.push(no(AUTHENTICATOR_READY, reasons::UNKNOWN_VARIABLE, variable.to_string()));
+    }
 }
 
 pub(super) fn pending(objects: &[String], pause: Option<Pause>) -> Said {
