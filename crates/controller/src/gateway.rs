@@ -12,6 +12,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{
     Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams, Preconditions,
 };
+use kube::core::Status;
+use kube::core::response::reason;
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -377,11 +379,17 @@ pub fn is_gone(error: &Error) -> bool {
     matches!(source.as_ref(), kube::Error::Api(status) if status.is_not_found())
 }
 
-/// Whether the API server refused a request, so that nothing was changed and the same would be refused again.
+/// Whether the API server refused a request, so that nothing was changed and the same would be refused again. That it does not
+/// serve the kind is no refusal: it does so a moment after the CRD is established.
 #[must_use]
 pub fn is_refused(error: &Error) -> bool {
     let (Error::Write { source, .. } | Error::Read { source, .. }) = error else { return false };
-    matches!(source.as_ref(), kube::Error::Api(status) if (400..500).contains(&status.code))
+    matches!(source.as_ref(), kube::Error::Api(status) if (400..500).contains(&status.code) && !is_not_served(status))
+}
+
+/// An API server that does not serve a kind says so in plain words, without a reason.
+fn is_not_served(status: &Status) -> bool {
+    status.code == 404 && status.reason != reason::NOT_FOUND
 }
 
 #[cfg(test)]

@@ -76,3 +76,42 @@ async fn attempt(
     gateway.apply_new(api, &local.name, &made(local, spec)).await?;
     Ok(true)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+
+    use super::*;
+    use crate::options::Options;
+
+    const NOT_SERVED: &str = "404 page not found\n";
+    const ABSENT: &str =
+        r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}"#;
+
+    /// An established CRD does not mean that each API server serves the kind.
+    #[tokio::test(start_paused = true)]
+    async fn a_kind_that_is_not_served_yet_is_waited_for() {
+        let local = LocalCluster { namespace: "default".to_owned(), name: "local".to_owned() };
+        let spec = ClusterSpec::default();
+        let object = serde_json::to_string(&made(&local, &spec)).unwrap();
+        let to_come = vec![(200, object), (404, ABSENT.to_owned()), (404, NOT_SERVED.to_owned())];
+        let (answers, asked) = (Arc::new(Mutex::new(to_come)), Arc::new(Mutex::new(Vec::new())));
+        let service = tower::service_fn({
+            let (answers, asked) = (answers.clone(), asked.clone());
+            move |request: Request<Body>| {
+                asked.lock().unwrap().push(request.method().clone());
+                let (code, body) = answers.lock().unwrap().pop().unwrap();
+                let response = Response::builder().status(code).body(Body::from(body.into_bytes())).unwrap();
+                async move { Ok::<_, Infallible>(response) }
+            }
+        });
+        let client = Client::new(service, "default");
+        make_if_absent(&client, &Gateway::new(&Options::default()), &local, &spec).await;
+        assert_eq!(*asked.lock().unwrap(), [Method::GET, Method::GET, Method::PATCH]);
+    }
+}
