@@ -61,7 +61,7 @@ test: sts control-plane programs ## test every promise about aws-auth on a real 
 ##@ What CI blocks on
 
 .PHONY: check
-check: test-prerequisites prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image sbom demo test-all test-kubeadm ## everything that CI blocks on
+check: test-prerequisites check-fmt check-core-pure check-threat-model clippy check-docs check-crds deny check-chart check-image sbom demo test-all test-kubeadm ## everything that CI blocks on
 	$(call say,all checks passed)
 
 .PHONY: check-fmt

@@ -4,6 +4,7 @@
 
 pub mod authenticator;
 mod cache;
+pub mod changed_crds;
 pub mod cluster_api;
 pub mod control_plane;
 pub mod documents;

@@ -12,11 +12,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::control_plane::AuditEvent;
+use crate::stage::OPERATOR;
 
 /// Names the folder that control planes write their audit logs into, and tests the rights that they install.
 pub const FOLDER: &str = "AWSIAM_RIGHTS";
 
-const OPERATOR: &str = "system:serviceaccount:awsiam-system:awsiam";
 /// What the names of the operator's Roles begin with.
 const ROLE: &str = "awsiam-system:awsiam";
 /// Endings of these names that don't hold a Cluster's name.

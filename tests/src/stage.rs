@@ -20,6 +20,8 @@ use crate::control_plane::{self, ControlPlane};
 
 /// Namespace that the operator's ServiceAccount lies in.
 pub const OPERATOR_NAMESPACE: &str = "awsiam-system";
+/// The operator's username, as audit logs have it.
+pub const OPERATOR: &str = "system:serviceaccount:awsiam-system:awsiam";
 /// Name of the Cluster object on a stage.
 pub const CLUSTER: &str = "here";
 /// How long a test waits for what should come at once, on a machine that does a lot besides.
@@ -535,12 +537,11 @@ impl Stage {
     /// After the deadline, with what it goes on to write.
     #[expect(clippy::expect_used, reason = "only tests call this")]
     pub async fn comes_to_rest(&self, a_while: impl AsyncFn()) {
-        let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
         self.eventually("the operator to come to rest", async || {
             let mark = self.plane.audit_mark().expect("the end of the audit log");
             a_while().await;
             let mut writes = self.plane.audit_events_since(mark).expect("an audit log");
-            writes.retain(|e| e.is_write() && e.user == operator && e.resource != "tokenreviews");
+            writes.retain(|e| e.is_write() && e.user == OPERATOR && e.resource != "tokenreviews");
             if writes.is_empty() { Ok(()) } else { Err(format!("{writes:#?}")) }
         })
         .await;

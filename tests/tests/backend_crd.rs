@@ -17,7 +17,7 @@ mod played;
 mod release;
 
 use awsiam_tests::process::Process;
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, role_arn};
+use awsiam_tests::stage::{CLUSTER, OPERATOR, OPERATOR_NAMESPACE, role_arn};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::ResourceExt;
@@ -134,7 +134,6 @@ async fn a_move_is_finished_by_the_next_operator_whatever_write_the_first_died_a
     let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
     let log = stage.plane.folder().join("killed-operators-crd.log");
     let cluster = format!("{}/{CLUSTER}", stage.namespace);
-    let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
     set.config("entries", &["EKSConfigMap", "CRD"], &[ADMIN, DEV]).await;
     set.config("objects", &["CRD", "EKSConfigMap"], &[ADMIN, DEV]).await;
     set.cluster(&["entries"], "EKSConfigMap,CRD").await;
@@ -155,7 +154,7 @@ async fn a_move_is_finished_by_the_next_operator_whatever_write_the_first_died_a
         let doomed = Process::start(&kubeconfig, &cluster, &["--hang-after-writes", &limit], &log).unwrap();
         let writes = || {
             let events = stage.plane.audit_events_since(mark).unwrap();
-            events.iter().filter(|e| e.user == user && e.is_write()).count()
+            events.iter().filter(|e| e.user == OPERATOR && e.is_write()).count()
         };
         finished = stage
             .eventually("the last write", async || {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use awsiam_tests::process::Process;
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
+use awsiam_tests::stage::{CLUSTER, OPERATOR, OPERATOR_NAMESPACE, Stage, role_arn};
 use awsiam_tests::versions::{Versions, never_lost};
 use kube::api::PostParams;
 use serde_json::json;
@@ -85,7 +85,6 @@ async fn an_operator_killed_after_any_write_is_taken_over_by_the_next_at_the_sam
     let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
     let log = stage.plane.folder().join("killed-operators.log");
     let cluster = format!("{}/{CLUSTER}", stage.namespace);
-    let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
     let ours =
         |name: &str| format!("- rolearn: {}\n  username: {name}\n  groups:\n  - viewers\n", role_arn(name));
     stage.make_aws_auth(&[("mapRoles", NODE)]).await;
@@ -111,7 +110,7 @@ async fn an_operator_killed_after_any_write_is_taken_over_by_the_next_at_the_sam
         let mark = stage.plane.audit_mark().unwrap();
         let writes = || {
             let events = stage.plane.audit_events_since(mark).unwrap();
-            events.iter().filter(|e| e.user == user && e.is_write()).count()
+            events.iter().filter(|e| e.user == OPERATOR && e.is_write()).count()
         };
         let limit = round.to_string();
         let doomed = Process::start(&kubeconfig, &cluster, &["--hang-after-writes", &limit], &log).unwrap();
@@ -160,7 +159,6 @@ async fn after_thirty_restarts_in_a_row_under_change_all_is_there_once_and_nothi
     let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
     let log = stage.plane.folder().join("restarted-operators.log");
     let cluster = format!("{}/{CLUSTER}", stage.namespace);
-    let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
     stage.make_aws_auth(&[("mapRoles", NODE)]).await;
     stage.config("team", &[("Dev", "dev-0", &[])]).await;
     stage.cluster(&["team"]).await;
@@ -223,7 +221,7 @@ async fn after_thirty_restarts_in_a_row_under_change_all_is_there_once_and_nothi
         let mark = stage.plane.audit_mark().unwrap();
         tokio::time::sleep(span).await;
         let events = stage.plane.audit_events_since(mark).unwrap();
-        events.into_iter().filter(|event| event.user == user && event.is_write()).collect::<Vec<_>>()
+        events.into_iter().filter(|event| event.user == OPERATOR && event.is_write()).collect::<Vec<_>>()
     };
     // A status is written at most once a second, so the last ones come late.
     stage

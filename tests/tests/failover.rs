@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use awsiam_tests::loopback::{answer, free_address};
 use awsiam_tests::process::Process;
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Stage, role_arn};
+use awsiam_tests::stage::{CLUSTER, OPERATOR, OPERATOR_NAMESPACE, Stage, role_arn};
 use awsiam_tests::valve::Valve;
 use awsiam_tests::versions::{Versions, arns, never_lost};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -229,14 +229,13 @@ async fn a_write_that_was_on_its_way_when_the_term_ended_is_refused() {
     // Now it arrives.
     let mark = replicas.stage.plane.audit_mark().unwrap();
     valve.open();
-    let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
     replicas
         .stage
         .eventually("the late write to be refused", async || {
             let events = replicas.stage.plane.audit_events_since(mark).unwrap();
             let writes: Vec<_> = events
                 .iter()
-                .filter(|e| e.user == operator && e.is_write())
+                .filter(|e| e.user == OPERATOR && e.is_write())
                 .filter(|e| e.is_about("configmaps", "kube-system", "aws-auth"))
                 .map(|e| e.code)
                 .collect();

@@ -17,7 +17,7 @@ use awsiam_authenticator::kubeconfig::webhook;
 use awsiam_controller::Options;
 use awsiam_tests::cluster_api::{self, ClusterApi, SetUp, control_planes, dynamic, owner};
 use awsiam_tests::process::binary;
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Running, Stage, install_for};
+use awsiam_tests::stage::{CLUSTER, OPERATOR, Running, Stage, install_for};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -174,17 +174,11 @@ async fn looked_again(stage: &Stage) {
     stage
         .eventually("two more looks", async || {
             let events = stage.plane.audit_events_since(mark).unwrap();
-            let looks = events
-                .iter()
-                .filter(|e| e.user == operator_user() && e.resource == "kubeadmcontrolplanes")
-                .count();
+            let looks =
+                events.iter().filter(|e| e.user == OPERATOR && e.resource == "kubeadmcontrolplanes").count();
             if looks >= 2 { Ok(()) } else { Err(format!("{looks}")) }
         })
         .await;
-}
-
-fn operator_user() -> String {
-    format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam")
 }
 
 #[tokio::test]

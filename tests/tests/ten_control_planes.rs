@@ -17,7 +17,7 @@ use awsiam_controller::Options;
 use awsiam_tests::cluster_api::{ClusterApi, SetUp, control_planes, machines};
 use awsiam_tests::control_plane::{AuditEvent, AuditMark};
 use awsiam_tests::fleet::{self, Workload, put_kubeconfig};
-use awsiam_tests::stage::{OPERATOR_NAMESPACE, Running, Stage};
+use awsiam_tests::stage::{OPERATOR, Running, Stage};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::json;
@@ -91,9 +91,8 @@ async fn looked_again(stage: &Stage, names: &[String]) {
         .eventually("two looks at each", async || {
             let events = stage.plane.audit_events_since(mark).unwrap();
             let is_few = |name: &&String| {
-                let of = |e: &&AuditEvent| {
-                    e.user == operator_user() && e.verb == "get" && e.name == control_plane(name)
-                };
+                let of =
+                    |e: &&AuditEvent| e.user == OPERATOR && e.verb == "get" && e.name == control_plane(name);
                 events.iter().filter(of).count() < 2
             };
             match names.iter().find(is_few) {
@@ -104,17 +103,13 @@ async fn looked_again(stage: &Stage, names: &[String]) {
         .await;
 }
 
-fn operator_user() -> String {
-    format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam")
-}
-
 /// What was done to KubeadmControlPlanes: whose it was, and whether the operator changed it, else its status was said.
 fn told(stage: &Stage, mark: AuditMark) -> Vec<(String, bool)> {
     let mut events = stage.plane.audit_events_since(mark).unwrap();
     events.retain(|e| e.is_write() && e.resource == "kubeadmcontrolplanes" && e.code == Some(200));
     events.sort_by(|one, other| one.received.cmp(&other.received));
     let name = |e: &AuditEvent| e.name.trim_end_matches("-control-plane").to_owned();
-    events.iter().map(|e| (name(e), e.user == operator_user())).collect()
+    events.iter().map(|e| (name(e), e.user == OPERATOR)).collect()
 }
 
 #[tokio::test]

@@ -1,11 +1,9 @@
 //! What is told of a CA that ends soon, and of a variable that somebody else's CRD let through.
 
-use awsiam_api::crds_yaml;
 use awsiam_controller::Options;
-use awsiam_tests::stage::{CLUSTER, apply};
+use awsiam_tests::changed_crds::ChangedCrds;
+use awsiam_tests::stage::CLUSTER;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -47,13 +45,9 @@ async fn a_ca_within_thirty_days_of_its_end_is_told() {
 #[tokio::test]
 async fn a_variable_that_another_crd_let_through_reaches_no_pod() {
     let stage = set().await;
-    let crds: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
     let rule = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/iamAuthenticator/properties/env\
                 /items/properties/name/x-kubernetes-validations";
-    let without: Patch<()> =
-        Patch::Json(serde_json::from_value(json!([{"op": "remove", "path": rule}])).unwrap());
-    let name = "clusters.anywhere.eks.amazonaws.com";
-    crds.patch(name, &PatchParams::default(), &without).await.unwrap();
+    let _without = ChangedCrds::set(&stage, &["Cluster"], &json!([{"op": "remove", "path": rule}])).await;
     let operator = begin(&stage).await;
     there::<DaemonSet>(&stage, NAME).await;
     let proxy = json!({"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"});
@@ -96,5 +90,4 @@ async fn a_variable_that_another_crd_let_through_reaches_no_pod() {
     cluster(&stage, json!({"env": [proxy]})).await;
     stage.condition("AuthenticatorReady", "False", "NoControlPlaneNodes").await;
     operator.stop().await;
-    apply(stage.plane, &crds_yaml()).unwrap();
 }

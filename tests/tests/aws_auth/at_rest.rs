@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use awsiam_core::ledger::Ledger;
 use awsiam_tests::control_plane::AuditEvent;
-use awsiam_tests::stage::{Stage, role_arn};
+use awsiam_tests::stage::{OPERATOR, Stage, role_arn};
 use serde_json::json;
 
-use crate::{LEDGER, OPERATOR, finding, foreign, ledger_of, make, node_entry, patch};
+use crate::{LEDGER, finding, foreign, ledger_of, make, node_entry, patch};
 
 /// So long nothing may have happened before the watch for writes begins.
 const QUIET: Duration = Duration::from_secs(3);

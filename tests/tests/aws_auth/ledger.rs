@@ -2,7 +2,7 @@
 
 use awsiam_core::ledger::{KeyHash, Ledger, MeaningHash, Owned, Writer};
 use awsiam_core::mapping::{Entry, List};
-use awsiam_tests::stage::{CLUSTER, Running, Stage, role_arn};
+use awsiam_tests::stage::{CLUSTER, OPERATOR, Running, Stage, role_arn};
 use futures::FutureExt;
 use http::StatusCode;
 use kube::ResourceExt;
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::intercept::{self, Barrier, Counter};
 use crate::{
-    LEDGER, OPERATOR, annotate, finding, foreign, ledger_of, looked_at, patch, recorded, records,
-    resource_version, role, set_roles, status,
+    LEDGER, annotate, finding, foreign, ledger_of, looked_at, patch, recorded, records, resource_version,
+    role, set_roles, status,
 };
 
 /// A ledger that owns the role `Dev` with username `dev`, of config `team`.

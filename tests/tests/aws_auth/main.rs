@@ -29,8 +29,6 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-/// The operator's user, as RBAC and the audit log name it.
-const OPERATOR: &str = "system:serviceaccount:awsiam-system:awsiam";
 const LEDGER: &str = awsiam_core::ledger::ANNOTATION;
 
 /// An item of `mapRoles` as the operator writes it.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use awsiam_tests::stage::{CLUSTER, Running, Stage, role_arn};
+use awsiam_tests::stage::{CLUSTER, OPERATOR, Running, Stage, role_arn};
 use futures::FutureExt;
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::intercept::{self, Asked, Barrier, Counter};
-use crate::{OPERATOR, finding, foreign, looked_at, make, recorded, role, set_roles, user_arn};
+use crate::intercept::{self, Asked, Counter};
+use crate::{finding, foreign, looked_at, make, recorded, role, set_roles, user_arn};
 
 const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/A\n  username: a: b\n";
 
@@ -145,21 +145,14 @@ async fn no_awsiamconfig_is_judged_before_the_clusters_are_known() {
     stage.condition("Ready", "True", "Ready").await;
     operator.stop().await;
 
-    let (configs, barrier) = (Counter::default(), Barrier::new());
-    let client = intercept::client(&stage, {
-        let (configs, barrier) = (configs.clone(), barrier.clone());
+    let configs = Counter::default();
+    let (client, barrier) = intercept::behind_barrier(&stage, {
+        let configs = configs.clone();
         move |asked| {
-            let (configs, barrier) = (configs.clone(), barrier.clone());
-            async move {
-                if asked.is_list_of("clusters") {
-                    barrier.hold().await;
-                }
-                if asked.is_list_of("awsiamconfigs") {
-                    configs.up();
-                }
-                None
+            if asked.is_list_of("awsiamconfigs") {
+                configs.up();
             }
-            .boxed()
+            asked.is_list_of("clusters")
         }
     })
     .await;
@@ -184,23 +177,33 @@ async fn no_awsiamconfig_is_judged_before_the_clusters_are_known() {
     operator.stop().await;
 }
 
+/// A Cluster for which a pass sets a finalizer, as the last thing before it needs the AWSIamConfigs.
+fn deleting(suspend: bool) -> Value {
+    let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
+    json!({"identityProviderRefs": refs, "iamAuthenticator": {"deletionPolicy": "Delete", "suspend": suspend}})
+}
+
+/// Waits until one has come so far.
+async fn a_pass_needs_the_configs(stage: &Stage) {
+    stage
+        .eventually("a finalizer", async || {
+            let finalizers = stage.clusters().get(CLUSTER).await.unwrap().metadata.finalizers;
+            finalizers.map(drop).ok_or_else(|| "none".to_owned())
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn an_operator_that_waits_for_the_awsiamconfigs_stops_at_once() {
     let stage = Stage::set().await;
     let before = stage.make_aws_auth(&[("mapRoles", &foreign("Other", "other"))]).await;
     stage.config("team", &[("Dev", "dev", &[])]).await;
-    let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
-    let delete = json!({"identityProviderRefs": refs, "iamAuthenticator": {"deletionPolicy": "Delete"}});
-    stage.cluster_spec(delete).await;
+    stage.cluster_spec(deleting(false)).await;
     let (client, barrier) =
         intercept::behind_barrier(&stage, |asked| asked.is_list_of("awsiamconfigs")).await;
     let operator = Running::start_with(client, stage.options());
     barrier.holds(&stage).await;
-    // The last thing that a pass does before it needs them.
-    let finalizers = async || stage.clusters().get(CLUSTER).await.unwrap().metadata.finalizers;
-    stage
-        .eventually("a pass", async || finalizers().await.map(drop).ok_or_else(|| "no finalizer".to_owned()))
-        .await;
+    a_pass_needs_the_configs(&stage).await;
     let asked = Instant::now();
     operator.stop().await;
     // Passes that do not end are given up after 4 s.
@@ -213,20 +216,12 @@ async fn what_changes_while_the_awsiamconfigs_are_waited_for_counts() {
     let stage = Stage::set().await;
     let before = stage.make_aws_auth(&[("mapRoles", &foreign("Other", "other"))]).await;
     stage.config("team", &[("Dev", "dev", &[])]).await;
-    // With this policy a pass sets a finalizer before it needs them, so that the test sees it come so far.
-    let spec = |suspend: bool| {
-        let refs = json!([{"kind": "AWSIamConfig", "name": "team"}]);
-        json!({"identityProviderRefs": refs, "iamAuthenticator": {"deletionPolicy": "Delete", "suspend": suspend}})
-    };
-    stage.cluster_spec(spec(false)).await;
+    stage.cluster_spec(deleting(false)).await;
     let list = |asked: &Asked| asked.is_list_of("awsiamconfigs");
     let (client, barrier) = intercept::behind_barrier(&stage, list).await;
     let operator = Running::start_with(client, stage.options());
-    let finalizers = async || stage.clusters().get(CLUSTER).await.unwrap().metadata.finalizers;
-    stage
-        .eventually("a pass", async || finalizers().await.map(drop).ok_or_else(|| "no finalizer".to_owned()))
-        .await;
-    stage.cluster_spec(spec(true)).await;
+    a_pass_needs_the_configs(&stage).await;
+    stage.cluster_spec(deleting(true)).await;
     // Told of one that came later, the operator knows of the change.
     stage.cluster_object("other", json!({}), json!({"identityProviderRefs": []})).await;
     stage

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use awsiam_tests::stage::{Running, Stage};
+use awsiam_tests::stage::{OPERATOR, Running, Stage};
 use futures::FutureExt;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::intercept::{self, Asked, Counter};
 use crate::{
-    OPERATOR, delete_aws_auth, foreign, ledger_of, looked_at, make, node_entry, patch, resource_version, role,
+    delete_aws_auth, foreign, ledger_of, looked_at, make, node_entry, patch, resource_version, role,
 };
 
 #[tokio::test]

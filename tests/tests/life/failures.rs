@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use awsiam_api::{AWSIamConfig, Cluster};
 use awsiam_controller::{LocalCluster, Options};
+use awsiam_tests::changed_crds::ChangedCrds;
 use awsiam_tests::control_plane::ControlPlane;
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{
@@ -15,7 +16,7 @@ use kube::core::ApiResource;
 use kube::{Client, Resource};
 use serde_json::{Value, json};
 
-use crate::{ChangedCrds, DEV, NODES, OURS, config_condition};
+use crate::{DEV, NODES, OURS, config_condition};
 
 #[tokio::test]
 async fn objects_that_do_not_decode_are_reported_and_the_others_go_on() {

@@ -2,13 +2,14 @@
 
 use awsiam_api::names::{CONFIG_FINALIZER, EKS_ANYWHERE_FINALIZER};
 use awsiam_controller::Options;
+use awsiam_tests::changed_crds::ChangedCrds;
 use awsiam_tests::control_plane::AuditMark;
 use awsiam_tests::stage::{CLUSTER, Running, Stage};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::{ChangedCrds, DEV, NODES, OURS, config_condition, notes, set_roles, writes_but_events_since};
+use crate::{DEV, NODES, OURS, config_condition, notes, set_roles, writes_but_events_since};
 
 const REFS: &str = r#"[{"kind": "AWSIamConfig", "name": "team"}]"#;
 

@@ -19,15 +19,12 @@ mod status;
 
 use std::collections::BTreeMap;
 
-use awsiam_api::{crds, crds_yaml};
 use awsiam_tests::control_plane::{AuditEvent, AuditMark};
-use awsiam_tests::stage::{OPERATOR_NAMESPACE, Running, Stage, apply};
+use awsiam_tests::stage::{OPERATOR, Running, Stage};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, ListParams};
 
 /// An entry by which nodes join.
 const NODES: &str = "\
@@ -79,9 +76,8 @@ async fn settled(stage: &Stage) {
 
 /// The writes of the operator since `mark`, as far as they are answered.
 fn writes_since(stage: &Stage, mark: AuditMark) -> Vec<AuditEvent> {
-    let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
     let events = stage.plane.audit_events_since(mark).expect("an audit log");
-    events.into_iter().filter(|event| event.is_write() && event.user == operator).collect()
+    events.into_iter().filter(|event| event.is_write() && event.user == OPERATOR).collect()
 }
 
 /// Those that are no Events.
@@ -158,39 +154,4 @@ async fn kubectl(stage: &Stage, arguments: &[&str]) -> String {
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "kubectl {arguments:?}: {text}{errors}");
     text.into_owned()
-}
-
-/// CRDs that differ from ours, until dropped; then what does not fit ours goes as well.
-struct ChangedCrds<'a>(&'a Stage);
-
-impl<'a> ChangedCrds<'a> {
-    /// Applies a JSON patch to the CRDs of these kinds.
-    async fn set(stage: &'a Stage, kinds: &[&str], change: &serde_json::Value) -> Self {
-        let changed = Self(stage);
-        let api: Api<CustomResourceDefinition> = Api::all(stage.client.clone());
-        let patch: Patch<()> = Patch::Json(serde_json::from_value(change.clone()).expect("a JSON patch"));
-        for crd in crds().iter().filter(|crd| kinds.contains(&crd.spec.names.kind.as_str())) {
-            api.patch(&crd.name_any(), &PatchParams::default(), &patch).await.expect("another CRD");
-        }
-        changed
-    }
-
-    /// Our CRDs again.
-    fn restore(&self) {
-        // No panic: this runs after one, too.
-        if let Err(error) = apply(self.0.plane, &crds_yaml()) {
-            eprintln!("restoring the CRDs: {error}");
-        }
-    }
-}
-
-impl Drop for ChangedCrds<'_> {
-    fn drop(&mut self) {
-        let Ok(mut kubectl) = self.0.plane.kubectl() else { return };
-        let kinds = "awsiamconfigs,clusters.anywhere.eks.amazonaws.com";
-        let deleted =
-            kubectl.args(["delete", kinds, "--all", "--wait=false", "-n", &self.0.namespace]).output();
-        drop(deleted);
-        self.restore();
-    }
 }

@@ -2,16 +2,15 @@
 
 use awsiam_controller::LocalCluster;
 use awsiam_tests::control_plane::AuditMark;
-use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE};
+use awsiam_tests::stage::{CLUSTER, OPERATOR};
 
 use super::*;
 
 /// The names of Secrets in a namespace that the operator has asked for since `mark`.
 fn secrets_asked_for(stage: &Stage, mark: AuditMark) -> Vec<String> {
-    let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:awsiam");
     let events = stage.plane.audit_events_since(mark).unwrap();
     let asked = events.into_iter().filter(|event| {
-        event.user == operator && event.resource == "secrets" && event.namespace == stage.namespace
+        event.user == OPERATOR && event.resource == "secrets" && event.namespace == stage.namespace
     });
     asked.map(|event| format!("{} {}", event.verb, event.name)).collect()
 }

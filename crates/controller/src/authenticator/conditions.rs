@@ -127,8 +127,7 @@ pub(super) fn foreign(objects: &[String]) -> Said {
 
 /// The backends that are asked for are held back; whatever else is said of the authenticator makes way for that.
 pub(super) fn unasked_nodes(said: &mut Vec<Said>, message: String) {
-    said.retain(|said| said.part != AUTHENTICATOR_READY);
-    said.push(no(AUTHENTICATOR_READY, reasons::UNASKED_NODES, message));
+    instead(said, reasons::UNASKED_NODES, message);
 }
 
 /// A variable that no pod gets: the CRD refuses it, but that CRD may be somebody else's. Otherwise the authenticator is kept up;
@@ -136,9 +135,14 @@ pub(super) fn unasked_nodes(said: &mut Vec<Said>, message: String) {
 pub(super) fn unknown_variable(said: &mut Vec<Said>, cluster: &Cluster) {
     let mut findings = validate_cluster(&cluster.spec).into_iter();
     if let Some(variable) = findings.find(|finding| finding.reason == Reason::UnknownVariable) {
-        said.retain(|said| said.part != AUTHENTICATOR_READY);
-        said.push(no(AUTHENTICATOR_READY, reasons::UNKNOWN_VARIABLE, variable.to_string()));
+        instead(said, reasons::UNKNOWN_VARIABLE, variable.to_string());
     }
+}
+
+/// Says this of the authenticator in place of all else.
+fn instead(said: &mut Vec<Said>, reason: &'static str, message: String) {
+    said.retain(|said| said.part != AUTHENTICATOR_READY);
+    said.push(no(AUTHENTICATOR_READY, reason, message));
 }
 
 pub(super) fn pending(objects: &[String], pause: Option<Pause>) -> Said {
