@@ -11,7 +11,9 @@ use crate::machine::MachineError;
 use crate::process::{binary, image_binary};
 
 /// For what takes seconds, on a machine that may be compiling at the same time.
-const DEADLINE: Duration = Duration::from_mins(2);
+/// After several restarts of the API server kubelet and controllers wait for up to a minute before they watch again, the
+/// one after the other for what the one before has done.
+const DEADLINE: Duration = Duration::from_mins(4);
 /// The operator's image.
 const REPOSITORY: &str = "awsiam.test/awsiam";
 const TAG: &str = "0.1.0";
@@ -138,18 +140,32 @@ impl Site {
             if let Some(message) = said.strip_prefix(&wanted) {
                 return message.trim_start().to_owned();
             }
-            if Instant::now() > end {
-                let text = |words: &[&str]| self.try_kubectl(words).unwrap_or_else(|error| error);
-                let pods = text(&["describe", "pods", "-A"]);
-                let logs = text(&["-n", "awsiam-system", "logs", "deployment/awsiam", "--tail=40"]);
-                panic!("waited for {kind}={wanted}; there is {said}\n{logs}\n{pods}");
-            }
+            assert!(Instant::now() <= end, "waited for {kind}={wanted}; there is {said}\n{}", self.scene());
             // It sleeps until the reason is there; asking again and again would take most of a core.
             let path = format!("jsonpath={{.status.conditions[?(@.type==\"{kind}\")].reason}}={reason}");
             let object = format!("clusters.anywhere.eks.amazonaws.com/{CLUSTER}");
             drop(self.try_kubectl(&["wait", &object, "--timeout=10s", "--for", &path]));
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// What whoever looks for the cause of a failure asks for first: what was warned of, where the pods are, what the
+    /// operators said, and what the authenticator's pods are like.
+    fn scene(&self) -> String {
+        let text = |words: &[&str]| self.try_kubectl(words).unwrap_or_else(|error| error);
+        let operators = "app.kubernetes.io/name=awsiam-operator";
+        let warnings =
+            ["get", "events", "-A", "--field-selector", "type=Warning", "--sort-by", ".lastTimestamp"];
+        let warnings = text(&warnings);
+        let warnings: Vec<&str> = warnings.lines().rev().take(30).collect();
+        let warnings: Vec<&str> = warnings.into_iter().rev().collect();
+        [
+            warnings.join("\n"),
+            text(&["get", "pods", "-A", "-o", "wide"]),
+            text(&["-n", "awsiam-system", "logs", "-l", operators, "--prefix", "--tail=40"]),
+            text(&["-n", "kube-system", "describe", "pods"]),
+        ]
+        .join("\n\n")
     }
 
     /// Waits until something is so.
@@ -159,7 +175,7 @@ impl Site {
     pub fn eventually(&self, what: &str, mut is_so: impl FnMut() -> Result<(), String>) {
         let end = Instant::now() + DEADLINE;
         while let Err(instead) = is_so() {
-            assert!(Instant::now() < end, "waited for {what}; there is\n{instead}");
+            assert!(Instant::now() < end, "waited for {what}; there is\n{instead}\n{}", self.scene());
             std::thread::sleep(Duration::from_millis(200));
         }
     }

@@ -27,8 +27,10 @@ use crate::names::{CA_SHA256, MANAGED_BY, MANAGER, NAME, NAMESPACE, POD_LABEL, S
 pub const CERTIFICATE_KEY: &str = "tls.crt";
 /// See [`CERTIFICATE_KEY`].
 pub const PRIVATE_KEY: &str = "tls.key";
-/// The CA's certificate, for the probe.
+/// The certificate of the CA that issued it, for the probe.
 pub const AUTHORITY_KEY: &str = "ca.crt";
+/// Before a hash, in the name of a key: see [`serving_mark`].
+const MARK: &str = "sha256-";
 /// Key of the ConfigMap that the authenticator reads.
 pub const CONFIG_KEY: &str = "config.yaml";
 
@@ -53,11 +55,12 @@ pub struct Objects {
     pub daemon_set: DaemonSet,
 }
 
-/// The objects for a target. `leaf` serves, `ca_pem` is what the API server pins.
+/// The objects for a target. `leaf` serves, `ca_pem` is the certificate of its issuer: by that the probe trusts it.
 #[must_use]
 pub fn objects(facts: &Facts, leaf: &Leaf, ca_pem: &str) -> Objects {
     let with_crd = facts.backends.contains(&Backend::Crd);
     let config = config(facts);
+    let serving_hash = serving_hash(leaf, ca_pem);
     Objects {
         service_account: ServiceAccount {
             metadata: namespaced(NAME),
@@ -76,8 +79,8 @@ pub fn objects(facts: &Facts, leaf: &Leaf, ca_pem: &str) -> Objects {
             data: Some(BTreeMap::from([(CONFIG_KEY.to_owned(), config.clone())])),
             ..ConfigMap::default()
         },
-        serving: serving(leaf, ca_pem),
-        daemon_set: daemon_set::daemon_set(facts, &sha256(&config), &serving_hash(leaf, ca_pem)),
+        serving: serving(leaf, ca_pem, &serving_hash),
+        daemon_set: daemon_set::daemon_set(facts, &sha256(&config), &serving_hash),
     }
 }
 
@@ -94,7 +97,19 @@ fn serving_hash(leaf: &Leaf, ca_pem: &str) -> String {
     sha256(&format!("{}{ca_pem}", leaf.certificate_pem))
 }
 
-fn serving(leaf: &Leaf, ca_pem: &str) -> Secret {
+/// A key of the serving Secret that pods mount for its name alone: it is there only where the certificate is. A kubelet
+/// whose view of the Secret is old, as after a restart of its API server, finds no such key and waits; without it the
+/// authenticator would read the certificate of before, once and for good.
+fn serving_mark(serving_hash: &str) -> String {
+    format!("{MARK}{serving_hash}")
+}
+
+/// The content of such a key: what is empty would count as absent.
+fn present() -> ByteString {
+    ByteString(b"true".to_vec())
+}
+
+fn serving(leaf: &Leaf, ca_pem: &str, hash: &str) -> Secret {
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     Secret {
         metadata: namespaced(SERVING_SECRET),
@@ -103,6 +118,7 @@ fn serving(leaf: &Leaf, ca_pem: &str) -> Secret {
             (CERTIFICATE_KEY.to_owned(), bytes(&leaf.certificate_pem)),
             (PRIVATE_KEY.to_owned(), bytes(&leaf.key_pem)),
             (AUTHORITY_KEY.to_owned(), bytes(ca_pem)),
+            (serving_mark(hash), present()),
         ])),
         ..Secret::default()
     }
@@ -124,6 +140,15 @@ fn labels(of: &str) -> BTreeMap<String, String> {
 }
 
 impl Objects {
+    /// Lets pods of earlier certificates start again, as after a reboot of their node: the newest certificate is as good for
+    /// them. `hashes` are those of annotation [`SERVING_SHA256`](crate::names::SERVING_SHA256) of all pods and of the DaemonSet.
+    pub fn serve<'a>(&mut self, hashes: impl Iterator<Item = &'a str>) {
+        // Whoever may make pods there may write what they like.
+        let is_hash = |hash: &&str| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        let marks = hashes.filter(is_hash).map(|hash| (serving_mark(hash), present()));
+        self.serving.data.get_or_insert_default().extend(marks);
+    }
+
     /// All of them as JSON with kind and version, in the order in which they are to be made.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use awsiam_core::desired::Backend;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec};
 
-use crate::names::NAME;
+use crate::names::{NAME, NAMESPACE};
 use crate::objects::{PROBE, backends_of};
 
 /// Seconds by which a node's clock may differ before it is told.
@@ -240,8 +240,11 @@ fn without_mappings(pod: &Pod) -> Option<(Fault, String)> {
         conditions.iter().any(|c| c.type_ == "ContainersReady" && c.status == "False" && c.reason.is_some())
     });
     (loaded && asked).then(|| {
-        let text = "the authenticator runs there, and aws-auth can't be read as it does: is the API server's service address reachable from this node (kube-proxy, network)?";
-        (Fault::MappingsNotLoaded, text.to_owned())
+        let text = format!(
+            "the authenticator runs there, and the probe beside it can't load the mappings as it does; what it saw is told by kubectl -n {NAMESPACE} describe pod {}. Is the API server's service address reachable from this node (kube-proxy, network)?",
+            pod.metadata.name.as_deref().unwrap_or_default()
+        );
+        (Fault::MappingsNotLoaded, text)
     })
 }
 

@@ -14,7 +14,7 @@ use awsiam_authenticator::certificate::Leaf;
 use awsiam_authenticator::facts::Facts;
 use awsiam_authenticator::image::{ImagePolicy, choose};
 use awsiam_authenticator::kubeconfig::{Exec, UserKubeconfig, manifest, user, webhook};
-use awsiam_authenticator::objects::{default_resources, objects, webhook_file};
+use awsiam_authenticator::objects::{Objects, default_resources, objects, webhook_file};
 use awsiam_core::arn::Partition;
 use awsiam_core::desired::Backend;
 use k8s_openapi::api::core::v1::{EnvVar, Taint};
@@ -218,6 +218,30 @@ fn pods_are_restarted_for_a_new_certificate_ca_or_configuration_and_for_nothing_
     assert_ne!(before, annotations(&other_id, &leaf(), CA));
     let all = format!("{before:?}");
     assert!(!all.contains("private key"));
+}
+
+/// By its volume a pod asks for the very Secret that it was made for: a kubelet with an older one has no such key.
+#[test]
+fn a_pod_starts_with_the_certificate_that_it_was_made_for_or_a_later_one() {
+    let asked = |made: &Objects| {
+        let spec = made.daemon_set.spec.clone().unwrap().template.spec.unwrap();
+        let serving = spec.volumes.unwrap().into_iter().find(|volume| volume.name == "serving").unwrap();
+        let items = serving.secret.unwrap().items.unwrap();
+        items.into_iter().map(|item| item.key).collect::<Vec<_>>()
+    };
+    let has = |made: &Objects, key: &String| made.serving.data.as_ref().unwrap().contains_key(key);
+    let old = objects(&facts("1.36"), &leaf(), CA);
+    let mut new = objects(&facts("1.36"), &Leaf { certificate_pem: "another".to_owned(), ..leaf() }, CA);
+    assert!(asked(&old).iter().all(|key| has(&old, key)));
+    assert!(asked(&new).iter().all(|key| has(&new, key)));
+    assert!(!asked(&new).iter().all(|key| has(&old, key)), "an old Secret would do");
+    assert!(!asked(&old).iter().all(|key| has(&new, key)));
+    let annotations = old.daemon_set.spec.clone().unwrap().template.metadata.unwrap().annotations.unwrap();
+    let before = new.serving.clone();
+    new.serve(["no hash, and no name of a key"].into_iter());
+    assert_eq!(new.serving, before);
+    new.serve([annotations["awsiam-operator.dev/serving-sha256"].as_str()].into_iter());
+    assert!(asked(&old).iter().all(|key| has(&new, key)), "a pod that is there can't start again");
 }
 
 #[test]

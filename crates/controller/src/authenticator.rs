@@ -21,6 +21,7 @@ use std::time::Duration;
 use awsiam_api::authenticator::{ProxyVariable, Resources};
 use awsiam_api::resolve::Settings;
 use awsiam_api::{AuthenticatorMode, Cluster, PROXY_VARIABLES, TargetKind};
+use awsiam_authenticator::certificate::sha256;
 use awsiam_authenticator::facts::Facts;
 use awsiam_authenticator::image::{ImageError, ImagePolicy, choose};
 use awsiam_authenticator::objects::{Objects, default_resources, objects};
@@ -193,8 +194,8 @@ async fn run(
         certificates::Kept::Good(certificates) => {
             let change = image_change::of(operator, cluster, seen, &wanted, runs(seen), pause);
             facts.image = change.image();
-            let objects = objects(&facts, &certificates.leaf, &certificates.signing_pem);
-            let wanted = pinned(objects, &certificates.signing_pem, &id);
+            let objects = objects(&facts, &certificates.leaf, &certificates.issuer_pem);
+            let wanted = pinned(objects, sha256(&certificates.signing_pem), &id, seen);
             let note = change.note(operator, cluster);
             let applied = apply::all(operator, target, &wanted, seen, pause, note).await;
             let settled = change.settle(operator, cluster, &applied).await;
@@ -212,14 +213,14 @@ async fn run(
             let wanted = control_plane::Wanted { pinned_pem, is_ready, pause };
             said.push(api_server::keep(operator, target, cluster, seen, wanted).await);
         }
-        certificates::Kept::Lost(served) => {
+        certificates::Kept::Lost { pin, served } => {
             // It is not as it should be, so its turn does not begin.
             let change = image_change::of(operator, cluster, seen, &wanted, false, pause);
             facts.image = change.image();
             let lost = conditions::ca_lost(cluster, served.is_some());
-            if let Some((leaf, ca_pem)) = served {
+            if let Some((leaf, issuer_pem)) = served {
                 // What serves is kept up with what is there.
-                let wanted = pinned(objects(&facts, &leaf, &ca_pem), &ca_pem, &id);
+                let wanted = pinned(objects(&facts, &leaf, &issuer_pem), pin, &id, seen);
                 let note = change.note(operator, cluster);
                 apply::all(operator, target, &wanted, seen, pause, note).await?;
             }
@@ -313,10 +314,12 @@ pub fn facts(
     })
 }
 
-/// The objects with what the ConfigMap records: the id for good, and the CA that the target pins.
-fn pinned(mut objects: Objects, signing_pem: &str, id: &str) -> Objects {
+/// The objects with what the ConfigMap records: the id for good, and the CA that the target pins, by its hash. And with
+/// what pods that are there need to start again.
+fn pinned(mut objects: Objects, pin: String, id: &str, seen: &Seen) -> Objects {
+    objects.serve(seen.serving_hashes());
     let annotations = objects.config_map.metadata.annotations.get_or_insert_default();
     annotations.insert(names::CLUSTER_ID.to_owned(), id.to_owned());
-    annotations.insert(names::CA_SHA256.to_owned(), awsiam_authenticator::certificate::sha256(signing_pem));
+    annotations.insert(names::CA_SHA256.to_owned(), pin);
     objects
 }

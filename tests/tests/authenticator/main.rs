@@ -12,6 +12,7 @@
 mod restored;
 mod told;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use awsiam_authenticator::certificate::{Authority, Leaf, LeafState, leaf_state, sha256};
@@ -20,7 +21,7 @@ use awsiam_tests::documents::{RUNBOOK, run};
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::{CLUSTER, OPERATOR_NAMESPACE, Running, Stage, install_for, operator_config};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -30,6 +31,8 @@ use restored::backed_up;
 
 const NAME: &str = "aws-iam-authenticator";
 const SERVING: &str = "aws-iam-authenticator-serving";
+/// Before the hash in the name of a key of that Secret by which a pod waits for its certificate.
+const MARK: &str = "sha256-";
 const DAY: i64 = 24 * 60 * 60;
 
 /// A stage with the rights on the Secrets of the test's Cluster, and nothing of an earlier test.
@@ -262,9 +265,10 @@ async fn another_ca_takes_the_place_of_one_without_a_moment_of_distrust() {
     let (operator, ca) = (begin(&stage).await, "here-aws-iam-authenticator-ca");
     let before: Secret = there(&stage, SERVING).await;
     let old = secret(&stage, ca).await;
-    there::<DaemonSet>(&stage, NAME).await;
+    let pods_before = template(there(&stage, NAME).await);
 
-    // Step 1: the new CA, with the old certificate still trusted. The leaf stays.
+    // Step 1: the new CA, with the old certificate still trusted. The leaf stays, with its own CA beside it by which the
+    // probe trusts it, and no pod is restarted.
     let steps = RUNBOOK.blocks("Another CA");
     let [new_beside_old, drop_old] = steps.as_slice() else { panic!("{steps:#?}") };
     secrets(&stage).delete(ca, &DeleteParams::default()).await.unwrap();
@@ -274,7 +278,8 @@ async fn another_ca_takes_the_place_of_one_without_a_moment_of_distrust() {
     let both = secret(&stage, ca).await;
     assert_eq!(text(&both, "trusted.pem"), text(&old, "cert.pem"));
     let during: Secret = there(&stage, SERVING).await;
-    assert_eq!(text(&before, "tls.crt"), text(&during, "tls.crt"), "the leaf is one that API servers trust");
+    assert_eq!(before.data, during.data, "the leaf is one that API servers trust");
+    assert_eq!(pods_before, template(there(&stage, NAME).await));
     assert_eq!(state_of(&during, &text(&both, "cert.pem")), LeafState::Renew);
 
     // Step 2, when every API server trusts both: the old one is trusted no more. Now the leaf is of the new CA.
@@ -287,6 +292,8 @@ async fn another_ca_takes_the_place_of_one_without_a_moment_of_distrust() {
             }
         })
         .await;
+    let after: Secret = there(&stage, SERVING).await;
+    assert_eq!(text(&after, "ca.crt"), text(&both, "cert.pem"));
     operator.stop().await;
 }
 
@@ -315,9 +322,10 @@ async fn the_leaf_is_renewed_after_two_thirds_of_its_year_and_the_pods_are_resta
     let stage = set().await;
     let operator = begin(&stage).await;
     let before: Secret = there(&stage, SERVING).await;
-    let template = |d: DaemonSet| d.spec.unwrap().template.metadata.unwrap().annotations.unwrap();
     let pods_before = template(there(&stage, NAME).await);
     operator.stop().await;
+    let pods = in_kube_system::<Pod>(&stage);
+    pods.create(&PostParams::default(), &pod_of(&pods_before)).await.unwrap();
 
     let early = Options { clock_ahead: 200 * DAY, ..options(&stage) };
     let operator = stage.operator_with(early).await;
@@ -341,6 +349,9 @@ async fn the_leaf_is_renewed_after_two_thirds_of_its_year_and_the_pods_are_resta
         .await;
     let after: Secret = there(&stage, SERVING).await;
     assert_eq!(text(&before, "ca.crt"), text(&after, "ca.crt"), "the CA stays");
+    // A pod of before can start again; one that is made now starts with what is new.
+    let (old, new) = (pods_before, template(there(&stage, NAME).await));
+    assert_eq!(marks(&after), BTreeSet::from([mark(&old), mark(&new)]));
     operator.stop().await;
 }
 
@@ -460,6 +471,7 @@ async fn an_operator_that_dies_after_any_write_is_followed_by_one_that_finishes(
         assert!(matches!(state_of(&serving, &ca), LeafState::Good { .. }), "after {writes} writes");
         let config_map: ConfigMap = there(&stage, NAME).await;
         assert_eq!(config_map.annotations()["awsiam-operator.dev/ca-sha256"], sha256(&ca));
+        assert_eq!(marks(&serving), BTreeSet::from([mark(&template(there(&stage, NAME).await))]));
         operator.stop().await;
         clear(&stage).await;
         let none = json!({"status": {"conditions": []}});
@@ -495,17 +507,48 @@ fn without_certificates(stage: &Stage) -> Vec<Value> {
     objects
 }
 
-/// Takes out what stands under these keys, however deep.
+/// Takes out what stands under these keys, however deep, and hashes in the names of keys; how many of them there are stays.
 fn mask(value: &mut Value, keys: &[&str]) {
     match value {
         Value::Object(fields) => {
+            let marks: Vec<String> = fields.keys().filter(|key| key.starts_with(MARK)).cloned().collect();
+            for (number, mark) in marks.iter().enumerate() {
+                let content = fields.remove(mark).unwrap();
+                fields.insert(format!("mark {number}"), content);
+            }
             for (key, value) in fields {
                 if keys.contains(&key.as_str()) { *value = json!("masked") } else { mask(value, keys) }
             }
         }
+        Value::String(text) if text.starts_with(MARK) => *value = json!("masked"),
         Value::Array(items) => items.iter_mut().for_each(|item| mask(item, keys)),
         _ => {}
     }
+}
+
+/// What the pods of a DaemonSet are started for.
+fn template(set: DaemonSet) -> BTreeMap<String, String> {
+    set.spec.unwrap().template.metadata.unwrap().annotations.unwrap()
+}
+
+/// The key of the serving Secret that pods ask for that are started for this.
+fn mark(template: &BTreeMap<String, String>) -> String {
+    format!("{MARK}{}", template["awsiam-operator.dev/serving-sha256"])
+}
+
+/// All such keys that are there.
+fn marks(serving: &Secret) -> BTreeSet<String> {
+    let keys = serving.data.iter().flat_map(BTreeMap::keys);
+    keys.filter(|key| key.starts_with(MARK)).cloned().collect()
+}
+
+/// A pod of the authenticator, as the kubelet of a node that is not there has it.
+fn pod_of(template: &BTreeMap<String, String>) -> Pod {
+    let labels = json!({"app.kubernetes.io/name": NAME});
+    serde_json::from_value(json!({"metadata": {"name": "old", "labels": labels, "annotations": template},
+        "spec": {"nodeName": "control-0", "serviceAccountName": NAME, "automountServiceAccountToken": false,
+            "containers": [{"name": NAME, "image": "i"}]}}))
+    .unwrap()
 }
 
 /// Unix time.

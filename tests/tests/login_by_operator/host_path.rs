@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::Users;
-use super::port::Taken;
+use super::port::{PODS, Taken};
 
 /// On the node.
 const FILE: &str = "/etc/kubernetes/awsiam/token-webhook.yaml";
@@ -73,11 +73,16 @@ async fn exchange_the_ca(machine: &mut Machine, sts: &Sts, users: &Users, site: 
     let new = Authority::new(rcgen::KeyPair::generate().unwrap(), i64::try_from(now).unwrap()).unwrap();
     let both = json!({"metadata": {"annotations": {"awsiam-operator.dev/use-ca": "true"}}, "data": {
         "cert.pem": STANDARD.encode(new.certificate_pem()), "key.pem": STANDARD.encode(new.key_pem()), "trusted.pem": old}});
+    let pods = || site.kubectl(&["-n", "kube-system", "get", "pods", "-l", PODS, "-o", "name"]);
+    let before = pods();
     site.kubectl(&["patch", "secret", CA, "--type=merge", "-p", &both.to_string()]);
     is_written(machine, site);
     machine.control_plane_mut().use_webhook_file(Path::new(FILE)).await.unwrap();
     site.condition("ApiServerConfigured", "True", "Configured");
     logs_in(machine, sts, users, site);
+    // What serves is of the old CA still, and was not disturbed.
+    site.condition("AuthenticatorReady", "True", "RolledOut");
+    assert!(pods().lines().all(|pod| before.contains(pod)), "restarted: {before} are {}", pods());
     let leaf = || {
         let path = r"jsonpath={.data.tls\.crt}";
         site.kubectl(&["-n", "kube-system", "get", "secret", "aws-iam-authenticator-serving", "-o", path])

@@ -21,7 +21,8 @@ taken.listen()
 sys.stdin.read()
 ";
 
-const PODS: &str = "app.kubernetes.io/name=aws-iam-authenticator";
+/// Labels of the authenticator's pods.
+pub(crate) const PODS: &str = "app.kubernetes.io/name=aws-iam-authenticator";
 
 /// Who has the port, until this is dropped.
 pub(crate) struct Taken(Child);

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{AUTHORITY_KEY, CERTIFICATE_KEY, PRIVATE_KEY, labels, namespaced};
+use super::{AUTHORITY_KEY, CERTIFICATE_KEY, PRIVATE_KEY, labels, namespaced, serving_mark};
 use crate::facts::Facts;
 use crate::names::{
     CONFIG_SHA256, CONTROL_PLANE_LABELS, IMAGE, IMAGE_SOURCE, NAME, POD_LABEL, PORT, SERVING_SECRET,
@@ -54,7 +54,7 @@ pub(super) fn daemon_set(facts: &Facts, config_sha256: &str, serving_sha256: &st
                     ])),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(facts)),
+                spec: Some(pod(facts, serving_sha256)),
             },
             update_strategy: Some(DaemonSetUpdateStrategy {
                 type_: Some("RollingUpdate".to_owned()),
@@ -75,14 +75,14 @@ pub(super) fn selector(of: &str) -> LabelSelector {
     LabelSelector { match_labels: Some(BTreeMap::from([label])), ..LabelSelector::default() }
 }
 
-fn pod(facts: &Facts) -> PodSpec {
+fn pod(facts: &Facts, serving_sha256: &str) -> PodSpec {
     let mut containers = vec![authenticator(facts)];
     containers.extend(facts.probe_image.as_ref().map(|image| probe(facts, image)));
     PodSpec {
         containers,
         affinity: Some(on_control_plane()),
         tolerations: Some(tolerations(&facts.taints)),
-        volumes: Some(volumes(facts)),
+        volumes: Some(volumes(facts, serving_sha256)),
         service_account_name: Some(NAME.to_owned()),
         automount_service_account_token: Some(true),
         host_network: Some(true),
@@ -231,7 +231,7 @@ pub(super) fn confined() -> SecurityContext {
     }
 }
 
-fn volumes(facts: &Facts) -> Vec<Volume> {
+fn volumes(facts: &Facts, serving_sha256: &str) -> Vec<Volume> {
     let secret = |name: &str, items: Vec<KeyToPath>| Volume {
         name: name.to_owned(),
         secret: Some(SecretVolumeSource {
@@ -252,8 +252,15 @@ fn volumes(facts: &Facts) -> Vec<Volume> {
             }),
             ..Volume::default()
         },
-        // The file names are the authenticator's own.
-        secret("serving", vec![item(CERTIFICATE_KEY, "cert.pem"), item(PRIVATE_KEY, "key.pem")]),
+        // The first two file names are the authenticator's own.
+        secret(
+            "serving",
+            vec![
+                item(CERTIFICATE_KEY, "cert.pem"),
+                item(PRIVATE_KEY, "key.pem"),
+                item(&serving_mark(serving_sha256), "sha256"),
+            ],
+        ),
     ];
     if facts.probe_image.is_some() {
         volumes.push(secret("authority", vec![item(AUTHORITY_KEY, AUTHORITY_KEY)]));

@@ -36,6 +36,8 @@ const TRUSTED_PEM: &str = "trusted.pem";
 pub(super) struct Certificates {
     /// What the authenticator serves with.
     pub(super) leaf: Leaf,
+    /// The certificate of the CA that issued it; an earlier one, while one CA takes the place of another.
+    pub(super) issuer_pem: String,
     /// The CA's own certificate.
     pub(super) signing_pem: String,
     /// What the API server is to trust: the CA, and others while one takes the place of another.
@@ -50,9 +52,9 @@ pub(super) struct Certificates {
 pub(super) enum Kept {
     /// These.
     Good(Box<Certificates>),
-    /// The CA's key is gone while the target trusts that CA: what is there serves on, the leaf with its CA
-    /// certificate, if it is there.
-    Lost(Option<(Leaf, String)>),
+    /// The CA's key is gone while the target trusts that CA, by the hash `pin`: what is there serves on, the leaf with
+    /// the certificate of its issuer, if it is there.
+    Lost { pin: String, served: Option<(Leaf, String)> },
     /// The Secret can't be used; the text says why.
     Unusable(String),
     /// A CA would be made if writing were allowed.
@@ -66,11 +68,11 @@ impl Kept {
             Kept::Good(certificates) => {
                 Some(Until { serving: certificates.leaf_until, authority: certificates.authority_until })
             }
-            Kept::Lost(Some((leaf, ca_pem))) => Some(Until {
+            Kept::Lost { served: Some((leaf, issuer_pem)), .. } => Some(Until {
                 serving: not_after(&leaf.certificate_pem).ok()?,
-                authority: not_after(ca_pem).ok()?,
+                authority: not_after(issuer_pem).ok()?,
             }),
-            Kept::Lost(None) | Kept::Unusable(_) | Kept::Pending => None,
+            Kept::Lost { served: None, .. } | Kept::Unusable(_) | Kept::Pending => None,
         }
     }
 }
@@ -96,14 +98,15 @@ pub(super) async fn keep(
             Ok(found) => found,
             Err(why) => return Ok(Kept::Unusable(why)),
         },
-        (None, Some(_)) => return Ok(Kept::Lost(served(seen.serving.as_deref()))),
+        (None, Some(pin)) => return Ok(Kept::Lost { pin, served: served(seen.serving.as_deref()) }),
         (None, None) if pause.is_some() => return Ok(Kept::Pending),
         (None, None) => {
             target.reads.forget();
             (make(operator, cluster, now).await?, String::new())
         }
     };
-    let leaf = leaf(&authority, &trusted, seen.serving.as_deref(), now).map_err(Error::certificate)?;
+    let (leaf, issuer_pem) =
+        leaf(&authority, &trusted, seen.serving.as_deref(), now).map_err(Error::certificate)?;
     let until = |pem: &str| not_after(pem).map_err(Error::certificate);
     Ok(Kept::Good(Box::new(Certificates {
         leaf_until: until(&leaf.certificate_pem)?,
@@ -111,6 +114,7 @@ pub(super) async fn keep(
         signing_pem: authority.certificate_pem().to_owned(),
         pinned_pem: format!("{}{trusted}", authority.certificate_pem()),
         leaf,
+        issuer_pem,
     })))
 }
 
@@ -202,33 +206,38 @@ async fn make(operator: &Operator, cluster: &Cluster, now: i64) -> Result<Author
     Ok(authority)
 }
 
-/// The leaf that is there while it is good for any CA that the API server trusts, else a new one.
+/// The leaf that is there while it is good for any CA that the API server trusts, else a new one; with the certificate
+/// of its issuer.
 fn leaf(
     authority: &Authority,
     trusted: &str,
     serving: Option<&Secret>,
     now: i64,
-) -> Result<Leaf, CertificateError> {
+) -> Result<(Leaf, String), CertificateError> {
     let present = serving.filter(|secret| is_ours(*secret)).map(|secret| Leaf {
         certificate_pem: text(secret, CERTIFICATE_KEY),
         key_pem: text(secret, PRIVATE_KEY),
     });
-    let good = |leaf: &Leaf| {
-        let issuers = std::iter::once(authority.certificate_pem()).chain(certificates_in(trusted));
-        let mut states = issuers.map(|ca| leaf_state(leaf, ca, now));
-        states.any(|state| matches!(state, LeafState::Good { .. }))
+    let issuer = |leaf: &Leaf| {
+        let own = std::iter::once(authority.certificate_pem().to_owned());
+        let mut issuers = own.chain(certificates_in(trusted));
+        issuers.find(|ca| matches!(leaf_state(leaf, ca, now), LeafState::Good { .. }))
     };
-    if let Some(leaf) = present.filter(good) {
-        return Ok(leaf);
+    if let Some(leaf) = present
+        && let Some(issuer) = issuer(&leaf)
+    {
+        return Ok((leaf, issuer));
     }
     let key = KeyPair::generate().map_err(|error| CertificateError::Make(error.to_string()))?;
-    authority.issue(&key, now)
+    Ok((authority.issue(&key, now)?, authority.certificate_pem().to_owned()))
 }
 
-/// The certificates of a PEM text, each by itself.
-fn certificates_in(pem: &str) -> impl Iterator<Item = &str> {
+/// The certificates of a PEM text, each by itself and as it is usually written: a line feed after each line, and no other
+/// space. A certificate that comes back in other bytes would restart the authenticator's pods.
+fn certificates_in(pem: &str) -> impl Iterator<Item = String> {
     const END: &str = "-----END CERTIFICATE-----";
-    pem.split_inclusive(END).filter(|part| part.contains(END))
+    let parts = pem.split_inclusive(END).filter(|part| part.contains(END));
+    parts.map(|part| part.trim().lines().flat_map(|line| [line.trim_end(), "\n"]).collect())
 }
 
 fn new_key() -> Result<KeyPair, Error> {
@@ -240,10 +249,10 @@ fn text(secret: &Secret, key: &str) -> String {
     bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).unwrap_or_default()
 }
 
-/// What serves, with the CA certificate beside it.
+/// What serves, with the certificate of its issuer, which lies beside it.
 fn served(serving: Option<&Secret>) -> Option<(Leaf, String)> {
     let secret = serving.filter(|secret| is_ours(*secret))?;
     let leaf = Leaf { certificate_pem: text(secret, CERTIFICATE_KEY), key_pem: text(secret, PRIVATE_KEY) };
-    let ca_pem = text(secret, AUTHORITY_KEY);
-    (!ca_pem.is_empty() && !leaf.key_pem.is_empty()).then_some((leaf, ca_pem))
+    let issuer_pem = text(secret, AUTHORITY_KEY);
+    (!issuer_pem.is_empty() && !leaf.key_pem.is_empty()).then_some((leaf, issuer_pem))
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use awsiam_authenticator::names::{
-    CONTROL_PLANE_LABELS, CRD_ROLE, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET, WEBHOOK_FILE, ca_secret,
-    kubeconfig_secret,
+    CONTROL_PLANE_LABELS, CRD_ROLE, NAME, NAMESPACE, POD_LABEL, SERVING_SECRET, SERVING_SHA256, WEBHOOK_FILE,
+    ca_secret, kubeconfig_secret,
 };
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret, ServiceAccount};
@@ -65,6 +65,16 @@ pub(crate) struct Seen {
     pub(super) authority: Option<Arc<Secret>>,
     /// In the Cluster's namespace.
     pub(super) kubeconfig: Option<Arc<Secret>>,
+}
+
+impl Seen {
+    /// What the pods that are there, or are about to come, were started for.
+    pub(super) fn serving_hashes(&self) -> impl Iterator<Item = &str> {
+        let pods = self.pods.iter().map(|pod| &pod.metadata);
+        let spec = self.daemon_set.as_ref().and_then(|set| set.spec.as_ref());
+        let metadata = pods.chain(spec.and_then(|spec| spec.template.metadata.as_ref()));
+        metadata.filter_map(|m| m.annotations.as_ref()?.get(SERVING_SHA256).map(String::as_str))
+    }
 }
 
 /// The labels of the pods of both DaemonSets.
