@@ -25,8 +25,7 @@ const RUN: [(&str, &str, usize, &str); 22] = [
     ("charts/awsiam-operator/README.md", "awsiam-operator", 1, "tests/tests/quick_start.rs"),
     ("docs/aws-auth.md", "9. History", 1, "tests/tests/cli_day_two/documents.rs"),
     ("docs/aws-auth.md", "10. The last administrator stays", 1, "tests/tests/cli_day_two/documents.rs"),
-    ("docs/conditions.md", "Conditions, and what to do", 1, "tests/tests/cli_day_two/documents.rs"),
-    ("docs/conditions.md", "Nothing is written to the target", 1, "tests/tests/cli_day_two/documents.rs"),
+    ("docs/conditions.md", "Conditions, findings and Events", 1, "tests/tests/cli_day_two/documents.rs"),
     ("docs/conditions.md", "A deletion that does not finish", 1, "tests/tests/cli_day_two/documents.rs"),
     ("docs/guard.md", "The guard at admission", 1, "tests/tests/guard.rs"),
     ("docs/runbook.md", "Another CA", 2, "tests/tests/authenticator/main.rs"),
@@ -36,6 +35,7 @@ const RUN: [(&str, &str, usize, &str); 22] = [
     ("docs/runbook.md", "Moved to another management cluster", 1, "tests/tests/remote_targets/moved.rs"),
     ("docs/runbook.md", "Handing over from EKS Anywhere, and back", 3, "tests/tests/cli_day_two/ways_out.rs"),
     ("docs/runbook.md", "Alerts", 1, "tests/tests/cli_day_two/documents.rs"),
+    ("docs/runbook.md", "TargetClaimed", 1, "tests/tests/cli_day_two/documents.rs"),
     ("docs/walkthrough.md", "", 13, "tests/tests/walkthrough.rs"),
     ("CONTRIBUTING.md", "The loop", 1, "Makefile"),
 ];
@@ -127,10 +127,10 @@ async fn another_writers_target_is_taken_over_looked_at_and_given_up() {
     stage.cluster(&["team"]).await;
     let operator = stage.operator().await;
     stage.condition("AwsAuthSynced", "False", "TargetClaimed").await;
-    run(&stage, &only(&CONDITIONS, "Nothing is written to the target"), CLUSTER, "").await;
+    run(&stage, &only(&RUNBOOK, "TargetClaimed"), CLUSTER, "").await;
     stage.condition("Ready", "True", "Ready").await;
 
-    let said = run(&stage, &only(&CONDITIONS, "Conditions, and what to do"), CLUSTER, "").await;
+    let said = run(&stage, &only(&CONDITIONS, "Conditions, findings and Events"), CLUSTER, "").await;
     assert!(said.contains("awsiamconfig.anywhere.eks.amazonaws.com/team"), "{said}");
     assert!(said.contains(r#""type":"Ready""#), "{said}");
     // The doctor finds something: no chart is installed here.

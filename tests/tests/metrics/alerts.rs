@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::prometheus::program;
-use crate::{path, read};
+use crate::{path, read, sections};
 
 pub(crate) const ALERTS: &str = "charts/awsiam-operator/files/alerts.yaml";
 const CASES: &str = "tests/alerts.test.yaml";
@@ -37,11 +37,7 @@ fn each_alert_has_its_words_and_its_section_of_the_runbook_and_each_section_its_
         let url = format!("https://github.com/awsiam/awsiam/blob/main/{RUNBOOK}#{}", name.to_lowercase());
         assert_eq!(text("/annotations/runbook_url"), url, "{name}");
     }
-    let page = read(RUNBOOK);
-    let (_, sections) = page.split_once("\n## Alerts\n").expect("a chapter on alerts");
-    let sections: BTreeSet<String> =
-        sections.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect();
-    assert_eq!(sections, names());
+    assert_eq!(sections(RUNBOOK, "Alerts"), names());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod pages;
 mod prometheus;
 mod scraped;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The file of this repository.
@@ -23,4 +24,13 @@ fn path(name: &str) -> PathBuf {
 /// Its text.
 fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The titles of a chapter's sections, in a page.
+fn sections(page: &str, chapter: &str) -> BTreeSet<String> {
+    let text = read(page);
+    let (_, rest) =
+        text.split_once(&format!("\n## {chapter}\n")).unwrap_or_else(|| panic!("{page} has no {chapter}"));
+    let chapter = rest.split("\n## ").next().unwrap_or_default();
+    chapter.lines().filter_map(|line| line.strip_prefix("### ")).map(str::to_owned).collect()
 }

@@ -135,7 +135,7 @@ pub(super) fn operator(cluster: &Cluster) -> Check {
         (_, Some(ready)) if ready.status == "True" => Check::ok("Operator", "Ready"),
         (_, Some(ready)) => {
             let message = format!("not Ready: {} ({})", ready.message, ready.reason);
-            let remedy = format!("see {} in docs/conditions.md", ready.reason);
+            let remedy = format!("see {} in docs/runbook.md", ready.reason);
             Check::new(Level::Error, "Operator", message, remedy)
         }
         (_, None) => {
@@ -253,7 +253,7 @@ pub(super) fn authenticator(readiness: &Readiness) -> Check {
             Level::Error,
             NAME,
             what.clone(),
-            "wait; if it stays so, see docs/conditions.md, AuthenticatorReady",
+            "wait; if it stays so, see RollingOut in docs/runbook.md",
         ),
         Readiness::Failing { fault, node, detail } => {
             Check::new(Level::Error, NAME, format!("on node {node}: {detail}"), remedy(*fault))
