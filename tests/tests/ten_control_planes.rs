@@ -22,10 +22,7 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::json;
 
-/// Ten take a while, so the usual run has half of them.
-fn clusters() -> usize {
-    if std::env::var_os("AWSIAM_LONG").is_some() { 10 } else { 5 }
-}
+const CLUSTERS: usize = 10;
 
 const CONFIGURED: &str = "ApiServerConfigured";
 
@@ -114,10 +111,10 @@ fn told(stage: &Stage, mark: AuditMark) -> Vec<(String, bool)> {
 
 #[tokio::test]
 async fn of_ten_control_planes_one_is_changed_when_the_one_before_is_rolled_out() {
-    let (stage, targets) = tokio::join!(fleet::namespace(), Workload::start_all(clusters()));
+    let (stage, targets) = tokio::join!(fleet::namespace(), Workload::start_all(CLUSTERS));
     let _manager = ClusterApi::start(stage.plane).await.unwrap();
     stage.config("team", &[("Dev", "dev", &["viewers"])]).await;
-    let names: Vec<String> = (0..clusters()).map(|number| format!("c{number}")).collect();
+    let names: Vec<String> = (0..CLUSTERS).map(|number| format!("c{number}")).collect();
     for (name, target) in names.iter().zip(&targets) {
         cluster(&stage, name, target).await;
     }

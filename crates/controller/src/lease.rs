@@ -138,7 +138,7 @@ impl Elector {
     async fn acquire(&mut self, health: &Health) {
         let mut told = None;
         loop {
-            match self.attempt(self.election.renew_deadline).await {
+            let pause = match self.attempt(self.election.renew_deadline).await {
                 Ok(true) => {
                     tracing::info!(identity = self.election.identity, "leading");
                     return;
@@ -150,10 +150,15 @@ impl Elector {
                         tracing::info!(holder, "waiting for the lease");
                         told = holder;
                     }
+                    // Not later than it runs out, should it not be renewed.
+                    self.soon().min(self.rival.left(&self.election, Instant::now()))
                 }
-                Err(why) => tracing::warn!(why, "can't take the lease; trying again"),
-            }
-            tokio::time::sleep(self.soon()).await;
+                Err(why) => {
+                    tracing::warn!(why, "can't take the lease; trying again");
+                    self.soon()
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 

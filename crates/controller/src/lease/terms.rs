@@ -101,13 +101,19 @@ impl Rival {
             Some((seen, since)) if *seen == spec => *since,
             _ => now,
         };
-        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let duration = seconds.map_or(election.duration, Duration::from_secs);
         self.seen = Some((spec, since));
         match held_by(lease) {
             None => true,
-            Some(holder) => holder == election.identity || now.saturating_duration_since(since) >= duration,
+            Some(holder) => holder == election.identity || self.left(election, now).is_zero(),
         }
+    }
+
+    /// How long it stands yet if it is not renewed, as far as we have looked.
+    pub(super) fn left(&self, election: &Election, now: Instant) -> Duration {
+        let Some((spec, since)) = &self.seen else { return Duration::ZERO };
+        let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let duration = seconds.map_or(election.duration, Duration::from_secs);
+        duration.saturating_sub(now.saturating_duration_since(*since))
     }
 }
 
@@ -143,6 +149,7 @@ mod tests {
             let theirs = lease(taken(None, &election("them"), at(second)));
             assert!(!rival.lets_go(&theirs, &us, start));
             assert!(!rival.lets_go(&theirs, &us, start + Duration::from_secs(14)));
+            assert_eq!(rival.left(&us, start + Duration::from_secs(14)), Duration::from_secs(1));
             assert!(rival.lets_go(&theirs, &us, start + Duration::from_secs(15)));
         }
     }
