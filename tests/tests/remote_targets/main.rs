@@ -13,6 +13,7 @@ mod authenticator;
 mod day_two;
 mod moved;
 mod removal;
+mod term;
 
 use std::time::Duration;
 
