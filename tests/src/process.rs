@@ -77,6 +77,32 @@ impl Process {
         self.child.id()
     }
 
+    /// Its connections that are open, and of each whether the kernel would notice that the peer is gone: the timers of
+    /// `/proc/net/tcp` (<https://docs.kernel.org/networking/proc_net_tcp.html>).
+    ///
+    /// # Errors
+    /// When that can't be read.
+    pub fn connections(&self) -> std::io::Result<Vec<bool>> {
+        const ESTABLISHED: &str = "01";
+        const NO_TIMER: &str = "00";
+        let folder = PathBuf::from(format!("/proc/{}", self.id()));
+        let mut own = Vec::new();
+        for entry in std::fs::read_dir(folder.join("fd"))? {
+            // One that was closed meanwhile is no connection.
+            let Ok(target) = std::fs::read_link(entry?.path()) else { continue };
+            let inode = target.to_str().and_then(|name| name.strip_prefix("socket:[")?.strip_suffix(']'));
+            own.extend(inode.map(str::to_owned));
+        }
+        let table = std::fs::read_to_string(folder.join("net/tcp"))?;
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let of_us = rows.filter_map(|row| {
+            let [_, _, _, state, _, timer, _, _, _, inode, ..] = row.as_slice() else { return None };
+            let is_open = *state == ESTABLISHED && own.iter().any(|own| own == inode);
+            is_open.then(|| !timer.starts_with(NO_TIMER))
+        });
+        Ok(of_us.collect())
+    }
+
     /// SIGSTOP: it is there, and does nothing until [`Process::wake`].
     ///
     /// # Errors

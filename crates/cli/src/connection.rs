@@ -105,6 +105,15 @@ pub(crate) fn client(config: Config) -> Result<Client, ConnectionError> {
     Client::try_from(config).map_err(|error| ConnectionError::Client { server, why: words(&error) })
 }
 
+/// As [`client`], for who stays: its connections notice a server that is gone without a word.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn lasting_client(config: Config) -> Result<Client, ConnectionError> {
+    let server = config.cluster_url.to_string();
+    awsiam_controller::client(config).map_err(|error| ConnectionError::Client { server, why: words(&error) })
+}
+
 /// The certificates by which a configuration trusts its API server, PEM; empty where it trusts whom the system
 /// trusts.
 pub(crate) fn authority_pem(config: &Config) -> String {

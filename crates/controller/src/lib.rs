@@ -4,6 +4,7 @@
 mod authenticator;
 pub mod by_hand;
 pub mod config_status;
+mod connection;
 mod content;
 mod crd_gate;
 mod crds;
@@ -32,6 +33,7 @@ mod watches;
 
 pub use authenticator::{facts as authenticator_facts, stated_backends};
 pub use awsiam_authenticator::image::ImagePolicy;
+pub use connection::client;
 pub use error::{Error, StartError, words};
 pub use lease::{Election, ElectionError, Term, run_elected};
 pub use operator::run;

@@ -1,7 +1,7 @@
 //! A leader that slept through its term: it hears of a change on a remote target as soon as it wakes, and writes nothing
 //! there any more.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use awsiam_tests::process::Process;
 use awsiam_tests::stage::OPERATOR_NAMESPACE;
@@ -27,6 +27,14 @@ async fn a_leader_whose_term_is_over_writes_nothing_to_a_remote_target_either() 
     let mut leader = start(&stage, &kubeconfig);
     gets(&stage, &workload, &format!("{NODES}{OURS}")).await;
     stage.condition_of("prod", "Ready", "True", "Ready").await;
+
+    // To both API servers there is a watch at least, and a peer that goes without a word is noticed.
+    stage
+        .eventually("connections that are watched over", async || match leader.connections().unwrap() {
+            open if open.len() > 2 && open.iter().all(|is_asked| *is_asked) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
 
     leader.sleep().unwrap();
     let leases: Api<Lease> = Api::namespaced(stage.client.clone(), OPERATOR_NAMESPACE);
@@ -56,7 +64,7 @@ async fn a_leader_whose_term_is_over_writes_nothing_to_a_remote_target_either() 
     next.kill();
 }
 
-fn start(stage: &Stage, kubeconfig: &PathBuf) -> Process {
+fn start(stage: &Stage, kubeconfig: &Path) -> Process {
     let lease = format!("--lease={OPERATOR_NAMESPACE}/awsiam");
     let namespaces = format!("--watch-namespaces={}", stage.namespace);
     let own = ["controller", "--log-format=text", "--resync=2s", "--remote-targets", &namespaces, &lease];

@@ -301,8 +301,8 @@ async fn serve(arguments: &Arguments) -> Result<(), ControllerError> {
         tokio::spawn(awsiam_controller::metrics::serve(listener, options.metrics.clone()));
     }
     let election = arguments.election(options.instance.as_deref());
-    let lease_client = connection::client(config.clone())?;
-    let client = connection::client(config)?;
+    let lease_client = connection::lasting_client(config.clone())?;
+    let client = connection::lasting_client(config)?;
     let work = async {
         match election {
             Some(election) => {

@@ -21,6 +21,8 @@ use rustls::pki_types::ServerName;
 use tower::util::BoxCloneService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 
+use crate::connection::tcp;
+
 /// How long a connection that is not used is kept: a pass sends its requests one right after the other. When a whole fleet
 /// is worked on, many targets have one at the same time, some 45 KB each.
 const IDLE: Duration = Duration::from_millis(500);
@@ -35,9 +37,7 @@ pub(super) type Answer = UnsyncBoxBody<Bytes, BoxError>;
 /// # Errors
 /// When certificates and key are not whole or don't belong together.
 pub(super) fn pool(config: &Config) -> Result<Pool, BoxError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    let mut connector = TimeoutConnector::new(https(config, tcp)?);
+    let mut connector = TimeoutConnector::new(https(config, tcp())?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_write_timeout(config.write_timeout);
     let client = Builder::new(TokioExecutor::new())
