@@ -77,12 +77,12 @@ impl Process {
         self.child.id()
     }
 
-    /// Its connections that are open, and of each whether the kernel would notice that the peer is gone: the timers of
-    /// `/proc/net/tcp` (<https://docs.kernel.org/networking/proc_net_tcp.html>).
+    /// Its connections that are open, and of each when the kernel asks next whether the peer is there, if it does: the timers
+    /// of `/proc/net/tcp` (<https://docs.kernel.org/networking/proc_net_tcp.html>), in hundredths of a second.
     ///
     /// # Errors
     /// When that can't be read.
-    pub fn connections(&self) -> std::io::Result<Vec<bool>> {
+    pub fn connections(&self) -> std::io::Result<Vec<Option<u64>>> {
         const ESTABLISHED: &str = "01";
         const NO_TIMER: &str = "00";
         let folder = PathBuf::from(format!("/proc/{}", self.id()));
@@ -98,7 +98,9 @@ impl Process {
         let of_us = rows.filter_map(|row| {
             let [_, _, _, state, _, timer, _, _, _, inode, ..] = row.as_slice() else { return None };
             let is_open = *state == ESTABLISHED && own.iter().any(|own| own == inode);
-            is_open.then(|| !timer.starts_with(NO_TIMER))
+            let (kind, expires) = timer.split_once(':')?;
+            let expires = u64::from_str_radix(expires, 16).ok()?;
+            is_open.then(|| (kind != NO_TIMER).then_some(expires))
         });
         Ok(of_us.collect())
     }

@@ -35,7 +35,7 @@ pub(crate) fn tcp() -> HttpConnector {
     tcp
 }
 
-/// The operator's own client: kube's in all but its connections.
+/// The operator's own client: as kube makes it, with connections of ours, and without its log lines about requests.
 ///
 /// # Errors
 /// When certificates and key are not whole or don't belong together, or the kubeconfig asks for a proxy.

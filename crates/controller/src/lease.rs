@@ -46,7 +46,7 @@ pub struct Election {
 }
 
 impl Election {
-    /// Usual times: those of client-go, with which a leader that dies is replaced within 17 s.
+    /// Usual times: those of client-go, with which a leader that dies is replaced within 19 s.
     pub const DURATION: Duration = Duration::from_secs(15);
     /// See [`Election::DURATION`].
     pub const RENEW_DEADLINE: Duration = Duration::from_secs(10);

@@ -33,6 +33,8 @@ const NAME: &str = "aws-iam-authenticator";
 const SERVING: &str = "aws-iam-authenticator-serving";
 /// Before the hash in the name of a key of that Secret by which a pod waits for its certificate.
 const MARK: &str = "sha256-";
+/// Annotation of pods with that hash.
+const HASH: &str = "awsiam-operator.dev/serving-sha256";
 const DAY: i64 = 24 * 60 * 60;
 
 /// A stage with the rights on the Secrets of the test's Cluster, and nothing of an earlier test.
@@ -325,7 +327,8 @@ async fn the_leaf_is_renewed_after_two_thirds_of_its_year_and_the_pods_are_resta
     let pods_before = template(there(&stage, NAME).await);
     operator.stop().await;
     let pods = in_kube_system::<Pod>(&stage);
-    pods.create(&PostParams::default(), &pod_of(&pods_before)).await.unwrap();
+    let earlier = BTreeMap::from([(HASH.to_owned(), "0".repeat(64))]);
+    pods.create(&PostParams::default(), &pod_of(&earlier)).await.unwrap();
 
     let early = Options { clock_ahead: 200 * DAY, ..options(&stage) };
     let operator = stage.operator_with(early).await;
@@ -349,9 +352,12 @@ async fn the_leaf_is_renewed_after_two_thirds_of_its_year_and_the_pods_are_resta
         .await;
     let after: Secret = there(&stage, SERVING).await;
     assert_eq!(text(&before, "ca.crt"), text(&after, "ca.crt"), "the CA stays");
-    // A pod of before can start again; one that is made now starts with what is new.
+    // Pods of before can start again, those of a rollout that was not over among them; one that is made now starts with
+    // what is new.
     let (old, new) = (pods_before, template(there(&stage, NAME).await));
-    assert_eq!(marks(&after), BTreeSet::from([mark(&old), mark(&new)]));
+    assert_eq!(marks(&after), BTreeSet::from([mark(&earlier), mark(&old), mark(&new)]));
+    let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+    pods.delete("old", &at_once).await.unwrap();
     operator.stop().await;
 }
 
@@ -533,7 +539,7 @@ fn template(set: DaemonSet) -> BTreeMap<String, String> {
 
 /// The key of the serving Secret that pods ask for that are started for this.
 fn mark(template: &BTreeMap<String, String>) -> String {
-    format!("{MARK}{}", template["awsiam-operator.dev/serving-sha256"])
+    format!("{MARK}{}", template[HASH])
 }
 
 /// All such keys that are there.

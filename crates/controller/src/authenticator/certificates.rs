@@ -219,8 +219,7 @@ fn leaf(
         key_pem: text(secret, PRIVATE_KEY),
     });
     let issuer = |leaf: &Leaf| {
-        let own = std::iter::once(authority.certificate_pem().to_owned());
-        let mut issuers = own.chain(certificates_in(trusted));
+        let mut issuers = certificates_in(authority.certificate_pem()).chain(certificates_in(trusted));
         issuers.find(|ca| matches!(leaf_state(leaf, ca, now), LeafState::Good { .. }))
     };
     if let Some(leaf) = present
@@ -229,7 +228,8 @@ fn leaf(
         return Ok((leaf, issuer));
     }
     let key = KeyPair::generate().map_err(|error| CertificateError::Make(error.to_string()))?;
-    Ok((authority.issue(&key, now)?, authority.certificate_pem().to_owned()))
+    let issuer = certificates_in(authority.certificate_pem()).next().unwrap_or_default();
+    Ok((authority.issue(&key, now)?, issuer))
 }
 
 /// The certificates of a PEM text, each by itself and as it is usually written: a line feed after each line, and no other

@@ -273,7 +273,7 @@ fn remedy(fault: Fault) -> &'static str {
         Fault::NotScheduled => "see the pod's events, and the Cluster's taints",
         Fault::ClockOff => "set the node's clock by NTP",
         Fault::MappingsNotLoaded => {
-            "see the log: kubectl -n kube-system logs ds/aws-iam-authenticator -c probe"
+            "see what the probe saw: kubectl -n kube-system describe pods -l app.kubernetes.io/name=aws-iam-authenticator"
         }
     }
 }
