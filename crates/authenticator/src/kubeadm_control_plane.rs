@@ -93,6 +93,8 @@ pub enum RefusalReason {
     VolumeInTheWay,
     /// A list is full, or the file too long.
     LimitReached,
+    /// It has no clusterConfiguration, and Cluster API would not let one go again.
+    NoWayBack,
     /// To be taken out, but it wasn't us who put it in.
     NotOurs,
 }
@@ -116,20 +118,22 @@ pub fn plan(object: &Value, webhook: &WebhookFile) -> Decision {
     if let Some(obstacle) = obstacles::no_room(object, webhook) {
         return refused(object, version, obstacle, None);
     }
-    let obstacle =
-        obstacles::foreign_owner(object).or_else(|| obstacles::taken(object, record.is_some(), webhook));
+    let is_edited = record.is_some();
+    let obstacle = obstacles::foreign_owner(object)
+        .or_else(|| obstacles::taken(object, is_edited, webhook))
+        .or_else(|| obstacles::no_way_back(object).filter(|_| !is_edited));
     if let Some(obstacle) = obstacle {
         return refused(object, version, obstacle, Some(&draft.operations));
     }
-    let message = message_of_plan(object, webhook, record.is_some());
+    let message = message_of_plan(object, webhook, is_edited);
     edit::note(&mut draft, &record.unwrap_or_else(|| Record::before(object)));
     let Draft { object, operations } = draft;
     Decision::Edit(Box::new(Edit { object, operations, message, replaces_machines: true }))
 }
 
 /// What to do so that nothing of ours is left. The edited object is what it was before [`plan`]'s edit, but for what
-/// others have changed since; and a `clusterConfiguration` that would be left without content keeps kubeadm's default
-/// `etcd.local.dataDir`, because Cluster API refuses to let it go.
+/// others have changed since. Where they have taken everything else out of `clusterConfiguration`, kubeadm's default
+/// `etcd.local.dataDir` is put in, because Cluster API refuses to let it go.
 #[must_use]
 pub fn undo(object: &Value) -> Decision {
     let Some(version) = found::readable(object) else { return not_understood(object) };

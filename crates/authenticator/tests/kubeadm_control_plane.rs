@@ -222,34 +222,57 @@ fn what_was_put_in_by_hand_is_not_taken_out() {
     }
 }
 
+/// The object without this member of its kubeadmConfigSpec, or with another content there.
+fn with(object: &Value, member: &str, content: Option<Value>) -> Value {
+    let mut other = object.clone();
+    let config = at(&mut other, "").as_object_mut().unwrap();
+    config.remove(member);
+    config.extend(content.map(|content| (member.to_owned(), content)));
+    other
+}
+
 #[test]
-fn a_cluster_configuration_of_our_making_leaves_kubeadms_default_behind() {
+fn what_could_never_be_undone_is_not_done() {
     for object in both() {
-        for before in [None, Some(json!({})), Some(json!({ "apiServer": {}, "etcd": {} }))] {
-            let mut bare = object.clone();
-            let config = at(&mut bare, "").as_object_mut().unwrap();
-            config.remove("clusterConfiguration");
-            config.extend(before.clone().map(|before| ("clusterConfiguration".to_owned(), before)));
-            let undone = edit(undo(&edited(&bare)));
-            let mut expected = bare.clone();
-            at(&mut expected, "")["clusterConfiguration"]["etcd"] =
-                json!({ "local": { "dataDir": "/var/lib/etcd" } });
-            assert_eq!(undone.object, expected, "{before:?}");
-            assert!(undone.message.contains("kubeadm's default"), "{}", undone.message);
-            assert_eq!(edit(undo(&edited(&undone.object))).object, expected);
+        let mut silent = object.clone();
+        silent["spec"].as_object_mut().unwrap().remove("kubeadmConfigSpec");
+        let contents = [None, Some(json!({})), Some(json!({ "apiServer": {}, "etcd": {} }))];
+        let bare = contents.map(|content| with(&object, "clusterConfiguration", content));
+        for bare in bare.into_iter().chain([silent]) {
+            let refused = refusal(plan(&bare, &webhook()));
+            assert_eq!(refused.reason, RefusalReason::NoWayBack, "{bare}");
+            assert!(refused.message.contains("etcd.local.dataDir: /var/lib/etcd"), "{}", refused.message);
+            let patch = refused.patch.unwrap();
+            assert!(patch.contains("authentication-token-webhook-config-file"), "{patch}");
         }
+        // As the message says.
+        let default = json!({ "etcd": { "local": { "dataDir": "/var/lib/etcd" } } });
+        let helped = with(&object, "clusterConfiguration", Some(default));
+        assert_eq!(edit(undo(&edited(&helped))).object, helped);
     }
 }
 
 #[test]
-fn an_object_that_says_nothing_about_kubeadm_is_edited_too() {
-    for mut object in both() {
-        object["spec"].as_object_mut().unwrap().remove("kubeadmConfigSpec");
-        let edited = edited(&object);
-        assert_eq!(plan(&edited, &webhook()), Decision::InPlace);
-        let undone = edit(undo(&edited)).object;
-        let left = json!({ "clusterConfiguration": { "etcd": { "local": { "dataDir": "/var/lib/etcd" } } } });
-        assert_eq!(undone["spec"]["kubeadmConfigSpec"], left);
+fn where_others_took_all_else_out_of_the_cluster_configuration_kubeadms_default_stays() {
+    for object in both() {
+        let mut edited = edited(&object);
+        let mut ours = at(&mut edited, "/clusterConfiguration/apiServer").clone();
+        let before = at(&mut object.clone(), "/clusterConfiguration/apiServer").clone();
+        for list in ["extraArgs", "extraVolumes"] {
+            match (&mut ours[list], &before[list]) {
+                (Value::Array(items), Value::Array(theirs)) => items.retain(|item| !theirs.contains(item)),
+                (Value::Object(members), Value::Object(theirs)) => {
+                    members.retain(|name, _| !theirs.contains_key(name));
+                }
+                _ => {}
+            }
+        }
+        let left = json!({ "extraArgs": ours["extraArgs"], "extraVolumes": ours["extraVolumes"] });
+        let edited = with(&edited, "clusterConfiguration", Some(json!({ "apiServer": left })));
+        let undone = edit(undo(&edited));
+        let default = json!({ "etcd": { "local": { "dataDir": "/var/lib/etcd" } } });
+        assert_eq!(at(&mut undone.object.clone(), "/clusterConfiguration"), &default);
+        assert!(undone.message.contains("kubeadm's default"), "{}", undone.message);
     }
 }
 

@@ -326,15 +326,16 @@ async fn the_leaf_is_renewed_after_two_thirds_of_its_year_and_the_pods_are_resta
     let before: Secret = there(&stage, SERVING).await;
     let pods_before = template(there(&stage, NAME).await);
     operator.stop().await;
-    let pods = in_kube_system::<Pod>(&stage);
-    let earlier = BTreeMap::from([(HASH.to_owned(), "0".repeat(64))]);
-    pods.create(&PostParams::default(), &pod_of(&earlier)).await.unwrap();
 
     let early = Options { clock_ahead: 200 * DAY, ..options(&stage) };
     let operator = stage.operator_with(early).await;
     stage.condition("AuthenticatorReady", "False", "NoControlPlaneNodes").await;
     assert_eq!(before.data, there::<Secret>(&stage, SERVING).await.data);
     operator.stop().await;
+
+    let pods = in_kube_system::<Pod>(&stage);
+    let earlier = BTreeMap::from([(HASH.to_owned(), "0".repeat(64))]);
+    pods.create(&PostParams::default(), &pod_of(&earlier)).await.unwrap();
 
     let late = Options { clock_ahead: 250 * DAY, ..options(&stage) };
     let operator = stage.operator_with(late).await;

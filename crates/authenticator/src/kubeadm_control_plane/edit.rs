@@ -107,7 +107,7 @@ fn stand_in(draft: &mut Draft) -> bool {
 }
 
 /// Empty through and through: the next conversion or marshalling drops it.
-fn says_nothing(value: &Value) -> bool {
+pub(super) fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(members) => members.values().all(says_nothing),

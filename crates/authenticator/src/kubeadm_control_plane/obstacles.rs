@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::edit::says_nothing;
 use super::found::{self, items, text};
 use super::wanted::{self, FLAG, MOUNT_PATH, VOLUME, WebhookFile};
 use super::{CONTENT_LIMIT, FILE_LIMIT, LIST_LIMIT, RefusalReason};
@@ -100,6 +101,16 @@ pub(super) fn taken(object: &Value, edited: bool, webhook: &WebhookFile) -> Opti
             text(volume, "mountPath"),
         );
         (RefusalReason::VolumeInTheWay, message)
+    })
+}
+
+/// Cluster API's webhook never lets a `clusterConfiguration` go that was put in: what has none could never be again what it is.
+pub(super) fn no_way_back(object: &Value) -> Option<Obstacle> {
+    object.pointer(wanted::CLUSTER).is_none_or(says_nothing).then(|| {
+        let message = "spec.kubeadmConfigSpec has no clusterConfiguration, and Cluster API never lets go of one that was \
+             put in, so that awsiam could not undo its change. Put in what holds anyway, kubeadm's default \
+             clusterConfiguration.etcd.local.dataDir: /var/lib/etcd, and awsiam makes the change; or make it by hand";
+        (RefusalReason::NoWayBack, message.to_owned())
     })
 }
 

@@ -164,6 +164,7 @@ pub(super) fn refused(refusal: &Refusal) -> Said {
         | RefusalReason::VolumeNotOurs
         | RefusalReason::VolumeInTheWay
         | RefusalReason::LimitReached
+        | RefusalReason::NoWayBack
         | RefusalReason::NotOurs => reasons::WAITING_FOR_ADMINISTRATOR,
     };
     let patch = refusal.patch.as_deref().map(|patch| format!("\n{patch}")).unwrap_or_default();
