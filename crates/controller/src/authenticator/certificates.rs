@@ -9,7 +9,9 @@ use awsiam_api::names::{CLUSTER_UID, USE_AUTHORITY};
 use awsiam_authenticator::certificate::{
     Authority, CertificateError, Leaf, LeafState, leaf_state, not_after, sha256,
 };
-use awsiam_authenticator::names::{CA_SHA256, MANAGED_BY, MANAGER, NAME, NAMESPACE, ca_secret};
+use awsiam_authenticator::names::{
+    CA_SHA256, MANAGED_BY, MANAGER, NAME, NAMESPACE, SERVING_SECRET, ca_secret,
+};
 use awsiam_authenticator::objects::{AUTHORITY_KEY, CERTIFICATE_KEY, PRIVATE_KEY};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -105,8 +107,11 @@ pub(super) async fn keep(
             (make(operator, cluster, now).await?, String::new())
         }
     };
-    let (leaf, issuer_pem) =
-        leaf(&authority, &trusted, seen.serving.as_deref(), now).map_err(Error::certificate)?;
+    let known = present(&authority, &trusted, seen.serving.as_deref(), now);
+    let (leaf, issuer_pem) = match known {
+        Some(present) => present,
+        None => anew(target, &authority, &trusted, now).await?,
+    };
     let until = |pem: &str| not_after(pem).map_err(Error::certificate);
     Ok(Kept::Good(Box::new(Certificates {
         leaf_until: until(&leaf.certificate_pem)?,
@@ -206,30 +211,33 @@ async fn make(operator: &Operator, cluster: &Cluster, now: i64) -> Result<Author
     Ok(authority)
 }
 
-/// The leaf that is there while it is good for any CA that the API server trusts, else a new one; with the certificate
-/// of its issuer.
-fn leaf(
+/// The leaf that is there, while it is good for any CA that the API server trusts; with the certificate of its issuer.
+fn present(
     authority: &Authority,
     trusted: &str,
     serving: Option<&Secret>,
     now: i64,
-) -> Result<(Leaf, String), CertificateError> {
-    let present = serving.filter(|secret| is_ours(*secret)).map(|secret| Leaf {
-        certificate_pem: text(secret, CERTIFICATE_KEY),
-        key_pem: text(secret, PRIVATE_KEY),
-    });
-    let issuer = |leaf: &Leaf| {
-        let mut issuers = certificates_in(authority.certificate_pem()).chain(certificates_in(trusted));
-        issuers.find(|ca| matches!(leaf_state(leaf, ca, now), LeafState::Good { .. }))
-    };
-    if let Some(leaf) = present
-        && let Some(issuer) = issuer(&leaf)
-    {
-        return Ok((leaf, issuer));
+) -> Option<(Leaf, String)> {
+    let secret = serving.filter(|secret| is_ours(*secret))?;
+    let leaf = Leaf { certificate_pem: text(secret, CERTIFICATE_KEY), key_pem: text(secret, PRIVATE_KEY) };
+    let mut issuers = certificates_in(authority.certificate_pem()).chain(certificates_in(trusted));
+    let issuer = issuers.find(|ca| matches!(leaf_state(&leaf, ca, now), LeafState::Good { .. }))?;
+    Some((leaf, issuer))
+}
+
+/// Another leaf, which restarts the pods; unless a last look, directly, shows one that has come a moment ago.
+async fn anew(
+    target: &Target,
+    authority: &Authority,
+    trusted: &str,
+    now: i64,
+) -> Result<(Leaf, String), Error> {
+    let read = directly(Api::namespaced(target.client.clone(), NAMESPACE), SERVING_SECRET).await?;
+    if let Some(present) = present(authority, trusted, read.as_deref(), now) {
+        return Ok(present);
     }
-    let key = KeyPair::generate().map_err(|error| CertificateError::Make(error.to_string()))?;
-    let issuer = certificates_in(authority.certificate_pem()).next().unwrap_or_default();
-    Ok((authority.issue(&key, now)?, issuer))
+    let leaf = authority.issue(&new_key()?, now).map_err(Error::certificate)?;
+    Ok((leaf, certificates_in(authority.certificate_pem()).next().unwrap_or_default()))
 }
 
 /// The certificates of a PEM text, each by itself and as it is usually written: a line feed after each line, and no other
