@@ -101,8 +101,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, ConnectionErro
 /// # Errors
 /// [`ConnectionError::Client`], as for certificates that are none.
 pub(crate) fn client(config: Config) -> Result<Client, ConnectionError> {
-    let server = config.cluster_url.to_string();
-    Client::try_from(config).map_err(|error| ConnectionError::Client { server, why: words(&error) })
+    made(config, Client::try_from)
 }
 
 /// As [`client`], for who stays: its connections notice a server that is gone without a word.
@@ -110,8 +109,15 @@ pub(crate) fn client(config: Config) -> Result<Client, ConnectionError> {
 /// # Errors
 /// As [`client`].
 pub(crate) fn lasting_client(config: Config) -> Result<Client, ConnectionError> {
+    made(config, awsiam_controller::client)
+}
+
+fn made(
+    config: Config,
+    make: impl FnOnce(Config) -> Result<Client, kube::Error>,
+) -> Result<Client, ConnectionError> {
     let server = config.cluster_url.to_string();
-    awsiam_controller::client(config).map_err(|error| ConnectionError::Client { server, why: words(&error) })
+    make(config).map_err(|error| ConnectionError::Client { server, why: words(&error) })
 }
 
 /// The certificates by which a configuration trusts its API server, PEM; empty where it trusts whom the system

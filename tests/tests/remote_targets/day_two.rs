@@ -17,11 +17,7 @@ async fn revisions(stage: &Stage) -> usize {
 #[tokio::test]
 async fn a_rollback_and_a_release_reach_the_target_and_nothing_here() {
     let stage = fleet::namespace().await;
-    let workload = Workload::shared().await;
-    workload.make_aws_auth(NODES).await;
-    team(&stage).await;
-    put_kubeconfig(&stage, "prod", &workload.kubeconfig()).await;
-    cluster(&stage, "prod", &["team"], json!({})).await;
+    let workload = prod(&stage).await;
     let operator = operator(&stage, fleet::options(&[&stage])).await;
     let with_ours = format!("{NODES}{OURS}");
     gets(&stage, &workload, &with_ours).await;

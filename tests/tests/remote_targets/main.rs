@@ -52,6 +52,16 @@ async fn team(stage: &Stage) {
     stage.config("team", &[("Dev", "dev", &["viewers"])]).await;
 }
 
+/// Makes Cluster `prod`, which refers to `team`, and its target, which has an entry by which nodes join.
+async fn prod(stage: &Stage) -> Workload {
+    let workload = Workload::shared().await;
+    workload.make_aws_auth(NODES).await;
+    team(stage).await;
+    put_kubeconfig(stage, "prod", &workload.kubeconfig()).await;
+    cluster(stage, "prod", &["team"], json!({})).await;
+    workload
+}
+
 /// Waits until `mapRoles` of a workload cluster contains this.
 async fn gets(stage: &Stage, workload: &Workload, part: &str) {
     stage

@@ -20,11 +20,7 @@ const TIMES: [&str; 3] = ["--lease-duration=8s", "--lease-renew-deadline=6s", "-
 #[tokio::test]
 async fn a_leader_whose_term_is_over_writes_nothing_to_a_remote_target_either() {
     let stage = fleet::namespace().await;
-    let workload = Workload::shared().await;
-    workload.make_aws_auth(NODES).await;
-    team(&stage).await;
-    put_kubeconfig(&stage, "prod", &workload.kubeconfig()).await;
-    cluster(&stage, "prod", &["team"], json!({})).await;
+    let workload = prod(&stage).await;
     let kubeconfig = stage.plane.service_account_kubeconfig(OPERATOR_NAMESPACE, "awsiam").await.unwrap();
     let mut leader = start(&stage, &kubeconfig);
     gets(&stage, &workload, &format!("{NODES}{OURS}")).await;

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::found::{self, FlagAt, Place, Version};
+use super::found::{self, FlagAt, Place, Version, says_nothing};
 use super::patch::Draft;
 use super::record::{ANNOTATION, Record, is_empty};
 use super::wanted::{
@@ -104,17 +104,6 @@ fn stand_in(draft: &mut Draft) -> bool {
     make(draft, CONFIG, "clusterConfiguration", json!({}));
     draft.add(CLUSTER, "etcd", json!({ "local": { "dataDir": "/var/lib/etcd" } }));
     true
-}
-
-/// Empty through and through: the next conversion or marshalling drops it.
-pub(super) fn says_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(members) => members.values().all(says_nothing),
-        Value::Array(items) => items.is_empty(),
-        Value::String(text) => text.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 /// Takes our note off the object.

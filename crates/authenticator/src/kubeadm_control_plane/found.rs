@@ -155,3 +155,14 @@ pub(super) fn hiding_volume(object: &Value) -> Option<&Value> {
         }
     })
 }
+
+/// Empty through and through: the next conversion or marshalling drops it.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.values().all(says_nothing),
+        Value::Array(items) => items.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}

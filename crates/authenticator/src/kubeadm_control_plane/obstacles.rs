@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use super::edit::says_nothing;
-use super::found::{self, items, text};
+use super::found::{self, items, says_nothing, text};
 use super::wanted::{self, FLAG, MOUNT_PATH, VOLUME, WebhookFile};
 use super::{CONTENT_LIMIT, FILE_LIMIT, LIST_LIMIT, RefusalReason};
 
@@ -104,7 +103,8 @@ pub(super) fn taken(object: &Value, edited: bool, webhook: &WebhookFile) -> Opti
     })
 }
 
-/// Cluster API's webhook never lets a `clusterConfiguration` go that was put in: what has none could never be again what it is.
+/// Cluster API's webhook never lets a `clusterConfiguration` go that was put in: what has none could never be again what
+/// it is.
 pub(super) fn no_way_back(object: &Value) -> Option<Obstacle> {
     object.pointer(wanted::CLUSTER).is_none_or(says_nothing).then(|| {
         let message = "spec.kubeadmConfigSpec has no clusterConfiguration, and Cluster API never lets go of one that was \

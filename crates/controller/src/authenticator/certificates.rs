@@ -107,8 +107,7 @@ pub(super) async fn keep(
             (make(operator, cluster, now).await?, String::new())
         }
     };
-    let known = present(&authority, &trusted, seen.serving.as_deref(), now);
-    let (leaf, issuer_pem) = match known {
+    let (leaf, issuer_pem) = match present(&authority, &trusted, seen.serving.as_deref(), now) {
         Some(present) => present,
         None => anew(target, &authority, &trusted, now).await?,
     };
@@ -219,7 +218,7 @@ fn present(
     now: i64,
 ) -> Option<(Leaf, String)> {
     let secret = serving.filter(|secret| is_ours(*secret))?;
-    let leaf = Leaf { certificate_pem: text(secret, CERTIFICATE_KEY), key_pem: text(secret, PRIVATE_KEY) };
+    let leaf = leaf_in(secret);
     let mut issuers = certificates_in(authority.certificate_pem()).chain(certificates_in(trusted));
     let issuer = issuers.find(|ca| matches!(leaf_state(&leaf, ca, now), LeafState::Good { .. }))?;
     Some((leaf, issuer))
@@ -257,10 +256,14 @@ fn text(secret: &Secret, key: &str) -> String {
     bytes.and_then(|bytes| String::from_utf8(bytes.0.clone()).ok()).unwrap_or_default()
 }
 
+fn leaf_in(secret: &Secret) -> Leaf {
+    Leaf { certificate_pem: text(secret, CERTIFICATE_KEY), key_pem: text(secret, PRIVATE_KEY) }
+}
+
 /// What serves, with the certificate of its issuer, which lies beside it.
 fn served(serving: Option<&Secret>) -> Option<(Leaf, String)> {
     let secret = serving.filter(|secret| is_ours(*secret))?;
-    let leaf = Leaf { certificate_pem: text(secret, CERTIFICATE_KEY), key_pem: text(secret, PRIVATE_KEY) };
+    let leaf = leaf_in(secret);
     let issuer_pem = text(secret, AUTHORITY_KEY);
     (!issuer_pem.is_empty() && !leaf.key_pem.is_empty()).then_some((leaf, issuer_pem))
 }
